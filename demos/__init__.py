@@ -1,0 +1,46 @@
+"""Humanoid teleoperation demonstrations: store, check, score, label, replay, look at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from demos.errors import DemosError
+
+if TYPE_CHECKING:
+    from demos.library import Episode, Selection, Store, open, score
+    from demos.model import Stream, StreamInfo
+    from demos.store import Recorder
+
+_HOMES = {
+    "Episode": "demos.library",
+    "Recorder": "demos.store",
+    "Selection": "demos.library",
+    "Store": "demos.library",
+    "Stream": "demos.model",
+    "StreamInfo": "demos.model",
+    "open": "demos.library",
+    "score": "demos.library",
+}
+
+__all__ = [
+    "DemosError",
+    "Episode",
+    "Recorder",
+    "Selection",
+    "Store",
+    "Stream",
+    "StreamInfo",
+    "open",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing this package is instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'demos' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
