@@ -144,3 +144,10 @@ def write_schemas(folder: Path) -> list[Path]:
         path.write_text(json.dumps(json_schema(name), indent=2, ensure_ascii=False) + "\n")
         written.append(path)
     return written
+
+
+if __name__ == "__main__":
+    from demos._content import content
+
+    for written_path in write_schemas(content("schemas")):
+        print(written_path.name)

@@ -1,0 +1,52 @@
+# `make quickstart` shows the product, `make test` proves it. Each makes .venv when it is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# slow tests run in continuous integration; `make test SLOW=1` runs them here
+MARKS := $(if $(or $(CI),$(SLOW)),slow or not slow,not slow)
+SMOKE := $(CURDIR)/.smoke
+
+.PHONY: quickstart test lint types imports tests wheel system clean
+
+quickstart: .venv/ready
+	$(BIN)/demos quickstart
+
+test: lint types imports tests wheel
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+imports: .venv/ready
+	$(BIN)/lint-imports
+
+tests: .venv/ready
+	$(BIN)/pytest -m "$(MARKS)" --durations=15
+
+# the wheel, installed in a clean environment and used from another folder
+wheel: .venv/ready
+	rm -rf $(SMOKE) && mkdir -p $(SMOKE)/elsewhere
+	$(BIN)/python -m build -q --wheel --outdir $(SMOKE)/dist .
+	$(BIN)/check-wheel-contents $(SMOKE)/dist/*.whl
+	$(PYTHON) -m venv $(SMOKE)/venv
+	$(SMOKE)/venv/bin/python -m pip install -q --upgrade pip
+	$(SMOKE)/venv/bin/python -m pip install -q "$$(ls $(SMOKE)/dist/*.whl)[all]"
+	cd $(SMOKE)/elsewhere && ../venv/bin/python $(CURDIR)/tests/wheel_smoke.py
+	rm -rf $(SMOKE)
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -e '.[all]' --group dev
+	touch $@
+
+# what Debian calls the libraries that draw simulated images, and the browser that tests the viewer
+system:
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri libosmesa6 chromium
+
+clean:
+	rm -rf .venv $(SMOKE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

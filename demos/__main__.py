@@ -1,0 +1,6 @@
+"""`python -m demos` is the `demos` command."""
+
+from demos.cli import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,218 @@
+"""The public face: open a store, look at its episodes, select, freeze, score.
+
+store = demos.open("lab")
+store.episodes                        # pandas.DataFrame, one row an episode
+episode = store["01JD..."]            # an id, or the start or end of one
+picked = store.select("task == 'pick_place' and outcome == 'success'")
+frozen = picked.freeze("paper-v1")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from demos import labels as label_rules
+from demos import model
+from demos.catalog import COLUMNS, Catalog, Progress
+from demos.errors import StoreError
+from demos.model import Label, Selected, SelectionRecord, Span
+from demos.provenance import now
+from demos.selection import Condition, column, compile_where
+from demos.store import EpisodeStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Episode(model.Episode):
+    """An episode with what people and machines say of it, resolved."""
+
+    @property
+    def phases(self) -> tuple[Span, ...]:
+        """The phase intervals that hold, ordered by start (ns since the episode's start)."""
+        return label_rules.phases(self.labels)
+
+    @property
+    def outcome(self) -> str:
+        """The outcome that holds: success, partial, failure, aborted, or empty."""
+        return label_rules.outcome(self.labels)
+
+
+class Store(EpisodeStore):
+    """A store and its catalog. Make one with `demos.open`."""
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The index of this store, brought up to date when it is first used."""
+        catalog = Catalog(self.root)
+        catalog.sync()
+        return catalog
+
+    def refresh(self) -> None:
+        """Take in what other processes have published since the store was opened."""
+        self.catalog.sync()
+
+    def reindex(self, progress: Progress | None = None) -> int:
+        """Rebuild the catalog from the files; return how many were read."""
+        return Catalog(self.root).rebuild(progress)
+
+    @property
+    def episodes(self) -> pd.DataFrame:
+        """One row an episode: facts, `factor.*`, outcome, verdict, `score.*`; newest first."""
+        return self.select("").table
+
+    def __len__(self) -> int:
+        return self.catalog.count()
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self[episode] for episode in self.catalog.ids())
+
+    def __getitem__(self, episode: str) -> Episode:
+        found = super().episode(self.catalog.full_id(episode))
+        opinions = self.catalog.opinions(found.id)
+        return Episode(found.manifest, found.streams, found.cameras, opinions)
+
+    def select(self, where: str = "") -> Selection:
+        """Pick episodes by a filter expression. Raises BadExpression or UnknownName."""
+        names = self.catalog.factor_names(), self.catalog.score_names()
+        return Selection(self, where, compile_where(where, *names))
+
+    def selection(self, name: str) -> SelectionRecord:
+        """Read a frozen selection: `paper-v1@2`, or the newest of `paper-v1`."""
+        return self.read_selection(name)
+
+
+class Selection:
+    """The episodes of a store that fit an expression, newest first."""
+
+    def __init__(self, store: Store, where: str, condition: Condition) -> None:
+        self.store, self.where, self._condition = store, where, condition
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids of the episodes."""
+        return [row[0] for row in self.rows(["id"])]
+
+    def __len__(self) -> int:
+        return self.store.catalog.count(self._condition.sql, self._condition.values)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.store[episode] for episode in self.ids)
+
+    def rows(self, columns: Sequence[str], limit: int | None = None) -> list[tuple[Any, ...]]:
+        """Read columns by the names users give them, without pandas. Raises UnknownName."""
+        wanted = [column(name) for name in columns]
+        condition = self._condition
+        return self.store.catalog.rows(wanted, condition.sql, condition.values, limit=limit)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row an episode, newest first; the columns of `Store.episodes`."""
+        import pandas as pd
+
+        names = [*COLUMNS, "factors", "scores", "reasons"]
+        condition = self._condition
+        rows = self.store.catalog.rows(names, condition.sql, condition.values)
+        table = pd.DataFrame(rows, columns=names)
+        for prefix, packed in (("factor", "factors"), ("score", "scores")):
+            parts = pd.DataFrame([json.loads(text) for text in table.pop(packed)])
+            parts.index = table.index[: len(parts)]
+            table = pd.concat([table, parts.add_prefix(f"{prefix}.")], axis=1)
+        table["recorded_at"] = pd.to_datetime(table["recorded_at"], utc=True, format="ISO8601")
+        return table
+
+    def freeze(
+        self,
+        name: str,
+        *,
+        split: dict[str, float] | None = None,
+        group_by: str = "",
+    ) -> SelectionRecord:
+        """Write the selection down, hashed and numbered: what a paper cites.
+
+        `split` maps names to shares ({"train": 0.8, "val": 0.2}); episodes with one value of the
+        column `group_by` stay together. The split follows from ids alone, so it is repeatable.
+        Raises StoreError for an empty selection or shares that do not sum to one.
+        """
+        columns = ["id", "outcome", group_by] if group_by else ["id", "outcome", "id"]
+        rows = sorted(self.rows(columns))
+        if not rows:
+            raise StoreError(f"no episode fits {self.where!r}, so there is nothing to freeze")
+        splits = _split([str(row[2]) for row in rows], split or {"all": 1.0})
+        chosen = tuple(
+            Selected(
+                episode=episode,
+                manifest_sha256=self._manifest_sha256(episode),
+                split=part,
+                outcome=outcome or "",
+                labels=tuple(label.id for label in _holding(self.store.catalog.opinions(episode))),
+            )
+            for (episode, outcome, _), part in zip(rows, splits, strict=True)
+        )
+        content = json.dumps([item.model_dump(mode="json") for item in chosen], sort_keys=True)
+        record = SelectionRecord(
+            name=name,
+            number=self.store.next_selection_number(name),
+            where=self.where,
+            created_at=now(),
+            episodes=chosen,
+            sha256=hashlib.sha256(content.encode()).hexdigest(),
+        )
+        self.store.add_selection(record)
+        return record
+
+    def _manifest_sha256(self, episode: str) -> str:
+        rows = self.store.catalog.rows(["manifest_sha256"], "id = ?", (episode,))
+        return str(rows[0][0])
+
+
+def open(path: str | Path, *, container: Literal["zarr", "hdf5"] | None = None) -> Store:  # noqa: A001
+    """Open the store at `path`; with `container` given, make it first where there is none.
+
+    Raises StoreError where there is no store, NewerVersion where a later release wrote it.
+    """
+    root = Path(path)
+    if container is not None and not (root / "store.json").exists():
+        return Store.create(root, container=container)
+    return Store.open(root)
+
+
+def score(episode: model.Episode, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """Score one episode: one row a metric, with value, unit, spans, and why if not assessable."""
+    import pandas as pd
+
+    from demos.metrics import measure
+
+    rows = [answer.model_dump() for answer in measure(episode, metrics)]
+    table = pd.DataFrame(rows, columns=list(model.Score.model_fields))
+    table["assessable"] = table["value"].notna()
+    return table
+
+
+def _holding(opinions: list[Label]) -> list[Label]:
+    kinds = sorted({label.of for label in opinions})
+    held = [label_rules.current(opinions, kind) for kind in kinds]
+    return [label for label in held if label is not None]
+
+
+def _split(groups: list[str], shares: dict[str, float]) -> list[str]:
+    """Give each group a split by the hash of its name, largest shares first to fill."""
+    if abs(sum(shares.values()) - 1.0) > 1e-6 or min(shares.values()) < 0:
+        raise StoreError(f"the shares {shares} must be positive and sum to 1").with_hint(
+            "for example --split train=0.8,val=0.2"
+        )
+    order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    sizes = {group: groups.count(group) for group in order} if len(order) < len(groups) else {}
+    filled = dict.fromkeys(shares, 0.0)
+    of_group: dict[str, str] = {}
+    for group in order:
+        lacking = {name: share * len(groups) - filled[name] for name, share in shares.items()}
+        chosen = max(lacking, key=lambda name: lacking[name])
+        of_group[group] = chosen
+        filled[chosen] += sizes.get(group, 1)
+    return [of_group[group] for group in groups]

@@ -1,0 +1,181 @@
+"""Filter expressions: a small part of Python's grammar, compiled to SQL, never executed.
+
+    task == 'pick_place' and outcome in ['success', 'partial'] and factor.object == 'box'
+
+Names are the catalog's columns, `factor.<name>` and `score.<metric>`. There are comparisons,
+`in`, `not in`, `and`, `or`, `not`, numbers, strings, True, False, None and lists of them. Missing
+values equal None and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from demos.catalog import COLUMNS
+from demos.errors import BadExpression, UnknownName
+
+MAX_LENGTH = 4000
+_PREFIXES = {"factor": "factors", "score": "scores"}
+_COMPARE: dict[type[ast.cmpop], str] = {
+    ast.Eq: "is",
+    ast.NotEq: "is not",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+}
+_HINT = (
+    "compare columns with values, for example: task == 'pick_place' and duration_s > 5; "
+    f"columns: {', '.join(COLUMNS)}, factor.<name>, score.<metric>"
+)
+Value = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """SQL of our own making with its values apart: nothing of the user's text is in `sql`."""
+
+    sql: str
+    values: tuple[Value, ...] = ()
+
+
+def compile_where(
+    text: str, factors: Collection[str] = (), scores: Collection[str] = ()
+) -> Condition:
+    """Compile a filter expression; an empty one fits every episode.
+
+    Raises BadExpression for anything but comparisons, UnknownName for a column there is not.
+    Where `factors` or `scores` are given, other names of these kinds are refused.
+    """
+    if not text.strip():
+        return Condition("1")
+    if len(text) > MAX_LENGTH:
+        raise BadExpression(
+            f"the expression has {len(text)} characters, at most {MAX_LENGTH} are read"
+        ).with_hint("select in two steps, or by session")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        return _Compiler(text, factors, scores).condition(tree.body)
+    except SyntaxError as error:
+        place = f" at character {error.offset}" if error.offset else ""
+        raise BadExpression(f"{text!r} is not an expression: {error.msg}{place}").with_hint(
+            _HINT
+        ) from error
+    except (RecursionError, MemoryError, ValueError) as error:
+        if isinstance(error, BadExpression):
+            raise
+        raise BadExpression(f"the expression cannot be read: {error}").with_hint(_HINT) from error
+
+
+def column(name: str) -> str:
+    """Return the SQL of one column by the name users give it. Raises UnknownName."""
+    prefix, _, rest = name.partition(".")
+    if rest and prefix in _PREFIXES:
+        return _json(prefix, rest)
+    if name in COLUMNS:
+        return f'"{name}"'
+    raise UnknownName.among("column", name, COLUMNS)
+
+
+def _json(prefix: str, key: str) -> str:
+    if not re.fullmatch(r"\w+", key):
+        raise UnknownName(f"{prefix}.{key} is not a name").with_hint(
+            "names have letters, digits and underscores"
+        )
+    return f"json_extract({_PREFIXES[prefix]}, '$.{key}')"
+
+
+class _Compiler:
+    def __init__(self, text: str, factors: Collection[str], scores: Collection[str]) -> None:
+        self.text = text
+        self.known = {"factor": factors, "score": scores}
+
+    def condition(self, node: ast.expr) -> Condition:
+        match node:
+            case ast.BoolOp(op=op, values=parts):
+                conditions = [self.condition(part) for part in parts]
+                joint = " and " if isinstance(op, ast.And) else " or "
+                sql = joint.join(f"({condition.sql})" for condition in conditions)
+                return Condition(sql, tuple(v for c in conditions for v in c.values))
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                inner = self.condition(operand)
+                return Condition(f"not coalesce(({inner.sql}), 0)", inner.values)
+            case ast.Compare():
+                return self._comparison(node)
+            case ast.Name() | ast.Attribute():
+                return Condition(f"coalesce({self._column(node)}, 0) not in (0, '')")
+            case _:
+                raise self._refused(node)
+
+    def _comparison(self, node: ast.Compare) -> Condition:
+        sides = [node.left, *node.comparators]
+        parts: list[Condition] = []
+        for left, operator, right in zip(sides, node.ops, sides[1:], strict=False):
+            if isinstance(operator, ast.In | ast.NotIn):
+                parts.append(self._membership(left, operator, right))
+                continue
+            if type(operator) not in _COMPARE:
+                raise self._refused(node)
+            a, b = self._operand(left), self._operand(right)
+            sql = f"{a.sql} {_COMPARE[type(operator)]} {b.sql}"
+            parts.append(Condition(sql, a.values + b.values))
+        return Condition(
+            " and ".join(f"({part.sql})" for part in parts),
+            tuple(value for part in parts for value in part.values),
+        )
+
+    def _membership(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Condition:
+        needle = self._operand(left)
+        if isinstance(right, ast.List | ast.Tuple | ast.Set):
+            items = [self._constant(item) for item in right.elts]
+            marks = ", ".join("?" * len(items))
+            sql = f"coalesce({needle.sql} in ({marks}), 0)"
+            condition = Condition(sql, (*needle.values, *items))
+        elif isinstance(right, ast.Name | ast.Attribute):
+            # 'wrench.left_wrist' in streams: a word in a list of words
+            haystack = self._column(right)
+            sql = f"instr(' ' || coalesce({haystack}, '') || ' ', ' ' || {needle.sql} || ' ') > 0"
+            condition = Condition(sql, needle.values)
+        else:
+            raise self._refused(right)
+        if isinstance(operator, ast.NotIn):
+            return Condition(f"not ({condition.sql})", condition.values)
+        return condition
+
+    def _operand(self, node: ast.expr) -> Condition:
+        if isinstance(node, ast.Name | ast.Attribute):
+            return Condition(self._column(node))
+        return Condition("?", (self._constant(node),))
+
+    def _column(self, node: ast.expr) -> str:
+        match node:
+            case ast.Name(id=name):
+                return column(name)
+            case ast.Attribute(value=ast.Name(id=prefix), attr=key) if prefix in _PREFIXES:
+                known = self.known[prefix]
+                if known and key not in known:
+                    raise UnknownName.among(prefix, key, known)
+                return _json(prefix, key)
+        raise self._refused(node)
+
+    def _constant(self, node: ast.expr) -> Value:
+        match node:
+            case ast.Constant(value=bool() as truth):
+                return int(truth)
+            case ast.Constant(value=str() | int() | float() | None as value):
+                return self._storable(value, node)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return self._storable(-value, node)
+        raise self._refused(node)
+
+    def _storable(self, value: Value, node: ast.expr) -> Value:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise self._refused(node)
+        return value
+
+    def _refused(self, node: ast.expr) -> BadExpression:
+        part = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
+        return BadExpression(f"{part!r} is not allowed in a filter").with_hint(_HINT)
