@@ -18,6 +18,7 @@ from demos.catalog import COLUMNS
 from demos.errors import BadExpression, UnknownName
 
 MAX_LENGTH = 4000
+MAX_DEPTH = 50
 _PREFIXES = {"factor": "factors", "score": "scores"}
 _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: "is",
@@ -93,15 +94,19 @@ class _Compiler:
         self.text = text
         self.known = {"factor": factors, "score": scores}
 
-    def condition(self, node: ast.expr) -> Condition:
+    def condition(self, node: ast.expr, depth: int = 0) -> Condition:
+        if depth > MAX_DEPTH:
+            raise BadExpression(f"the expression is nested deeper than {MAX_DEPTH}").with_hint(
+                _HINT
+            )
         match node:
             case ast.BoolOp(op=op, values=parts):
-                conditions = [self.condition(part) for part in parts]
+                conditions = [self.condition(part, depth + 1) for part in parts]
                 joint = " and " if isinstance(op, ast.And) else " or "
                 sql = joint.join(f"({condition.sql})" for condition in conditions)
                 return Condition(sql, tuple(v for c in conditions for v in c.values))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                inner = self.condition(operand)
+                inner = self.condition(operand, depth + 1)
                 return Condition(f"not coalesce(({inner.sql}), 0)", inner.values)
             case ast.Compare():
                 return self._comparison(node)
