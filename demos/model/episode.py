@@ -129,7 +129,8 @@ class Draft:
 class Episode:
     """One attempt at one task: its manifest, streams and cameras, read when first used.
 
-    `labels` is every opinion on the episode, oldest first, people's and machines'.
+    `labels` is every opinion on the episode, oldest first, people's and machines'. `root` is the
+    store it came from, whose own embodiments and tasks hold for it; None outside a store.
     """
 
     def __init__(
@@ -138,11 +139,13 @@ class Episode:
         streams: Mapping[str, Stream],
         cameras: Mapping[str, Camera],
         labels: Sequence[Label] = (),
+        root: Path | None = None,
     ) -> None:
         self.manifest = manifest
         self.streams = streams
         self.cameras = cameras
         self.labels: tuple[Label, ...] = tuple(labels)
+        self.root = root
 
     @property
     def id(self) -> str:
