@@ -41,7 +41,8 @@ class Embodiment(Document):
 
     `streams` says what each stream of this body means; the recorder uses it so that a caller
     only hands over numbers. `gains` are kp and kd per joint group. `model` is a path below
-    `sim/`, empty where there is none.
+    `sim/`, empty where there is none. `aliases` are the names by which foreign recordings call
+    this body, `camera_aliases` those of its cameras (foreign name to ours).
     """
 
     kind: Literal["embodiment"] = "embodiment"
@@ -50,6 +51,8 @@ class Embodiment(Document):
     description: str = ""
     source: str = ""
     model: str = ""
+    aliases: tuple[str, ...] = ()
+    camera_aliases: dict[str, str] = {}
     joints: tuple[Joint, ...]
     effectors: tuple[Effector, ...] = ()
     streams: dict[str, StreamInfo] = {}

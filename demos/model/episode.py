@@ -103,11 +103,15 @@ class VideoFile:
     """A playable file on its way into the store; copied byte for byte, never re-encoded.
 
     time_ns: (images,) int64, stamp of each image in display order.
+    shown: (images,) int64 display positions in the file of the episode's images, or None where
+        all images of the file belong to it. A span that was cut out of a longer video without
+        re-encoding carries the images since the last key image along.
     """
 
     path: Path
     info: CameraInfo
     time_ns: Nanoseconds
+    shown: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
