@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,19 @@ class PacketIndex:
     def __len__(self) -> int:
         return len(self.time_ns)
 
+    def stamped(
+        self, time_ns: Nanoseconds, shown: npt.NDArray[np.int64] | None = None
+    ) -> PacketIndex:
+        """Give the images their recorded stamps; `shown` picks those that belong to the episode.
+
+        time_ns: (images,) int64. shown: (images,) display positions in the file, None for all.
+        Raises SchemaMismatch where stamps and images are not one to one.
+        """
+        order = self.order if shown is None else self.order[_within(shown, len(self.order))]
+        if len(order) != len(time_ns):
+            raise SchemaMismatch(f"the video has {len(order)} images for {len(time_ns)} stamps")
+        return replace(self, order=order, time_ns=np.array(time_ns, np.int64))
+
     def equals(self, other: PacketIndex) -> bool:
         """Compare every field and every element."""
         return all(
@@ -73,6 +86,13 @@ class PacketIndex:
                 (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)
             )
         )
+
+
+def _within(shown: npt.NDArray[np.int64], images: int) -> npt.NDArray[np.int64]:
+    outside = (shown < 0) | (shown >= images)
+    if outside.any():
+        raise SchemaMismatch(f"image {shown[outside][0]} is asked of a video of {images} images")
+    return shown
 
 
 def index_file(path: Path) -> PacketIndex:
@@ -86,6 +106,8 @@ def index_file(path: Path) -> PacketIndex:
 
     try:
         with path.open("rb") as raw, av.open(str(path)) as container:
+            if "mp4" in container.format.name:
+                _refuse_cut_off(raw, path)
             if not container.streams.video:
                 raise Damaged(f"{path.name} holds no video")
             rows: list[_Row] = []
@@ -100,10 +122,26 @@ def index_file(path: Path) -> PacketIndex:
         ) from error
 
 
+def _refuse_cut_off(raw: IO[bytes], path: Path) -> None:
+    """Walk the boxes of an mp4 (ISO 14496-12, 4.2): the last must end where the file ends.
+
+    FFmpeg leaves out packets behind the end without a word; an edit list does so rightly.
+    """
+    end, place = raw.seek(0, 2), 0
+    while place < end:
+        raw.seek(place)
+        header = raw.read(16).ljust(16, b"\0")
+        size = int.from_bytes(header[:4], "big")
+        size = int.from_bytes(header[8:], "big") if size == 1 else size or end - place
+        if size < 8 or place + size > end:
+            raise Damaged(f"{path.name} breaks off: the box at byte {place} has {size} bytes")
+        place += size
+
+
 _Row = tuple[int, int, int, int, bool, int, bool]
 
 
-def _row(packet: Any, raw: Any, path: Path, number: int) -> _Row:
+def _row(packet: Any, raw: IO[bytes], path: Path, number: int) -> _Row:
     import google_crc32c
 
     data = bytes(packet)
@@ -123,9 +161,6 @@ def _row(packet: Any, raw: Any, path: Path, number: int) -> _Row:
 def _index(rows: list[_Row], stream: Any, path: Path) -> PacketIndex:
     if not rows:
         raise Damaged(f"{path.name} holds no images")
-    expected = stream.frames
-    if expected and len(rows) < expected:
-        raise Damaged(f"{path.name} breaks off: {len(rows)} of {expected} images are there")
     context, base = stream.codec_context, stream.time_base
     pts, dts, position, size, key, crc, shown = zip(*rows, strict=True)
     ticks = np.array(pts, np.int64)
