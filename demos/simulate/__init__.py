@@ -1,0 +1,1 @@
+"""Simulated sessions: scripted people drive a simulated robot by contact physics."""
