@@ -146,7 +146,7 @@ def mux(
     options = {"movflags": "faststart", "video_track_timescale": str(TICKS_PER_S)}
     try:
         with av.open(str(path), "w", format="mp4", options=options) as container:
-            stream = container.add_stream_from_template(template.streams.video[0])
+            stream = container.add_stream_from_template(template.streams.video[0], opaque=True)
             stream.time_base = base
             for number, packet in enumerate(held):
                 out: Any = av.Packet(packet.data)

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from demos.errors import Damaged, SchemaMismatch, StoreError
+from demos.errors import Damaged, DemosError, SchemaMismatch, StoreError
 from demos.model import Nanoseconds
 
 Whole = npt.NDArray[np.int64]
@@ -108,15 +108,10 @@ def index_file(path: Path) -> PacketIndex:
         with path.open("rb") as raw, av.open(str(path)) as container:
             if "mp4" in container.format.name:
                 _refuse_cut_off(raw, path)
-            if not container.streams.video:
-                raise Damaged(f"{path.name} holds no video")
-            rows: list[_Row] = []
-            stream = container.streams.video[0]
-            for packet in container.demux(stream):
-                if packet.size:
-                    rows.append(_row(packet, raw, path, len(rows)))
-            return _index(rows, stream, path)
-    except (OSError, av.error.FFmpegError, ValueError) as error:
+            return _index(*_rows(container, raw, path), path)
+    except DemosError:
+        raise
+    except Exception as error:  # FFmpeg raises dozens of kinds on broken files
         raise Damaged(f"{path.name} is not a whole video: {error}").with_hint(
             "copy it again from its source; `demos verify STORE --deep` finds what else is hurt"
         ) from error
@@ -141,6 +136,17 @@ def _refuse_cut_off(raw: IO[bytes], path: Path) -> None:
 _Row = tuple[int, int, int, int, bool, int, bool]
 
 
+def _rows(container: Any, raw: IO[bytes], path: Path) -> tuple[list[_Row], Any]:
+    if not container.streams.video:
+        raise Damaged(f"{path.name} holds no video")
+    rows: list[_Row] = []
+    stream = container.streams.video[0]
+    for packet in container.demux(stream):
+        if packet.size:
+            rows.append(_row(packet, raw, path, len(rows)))
+    return rows, stream
+
+
 def _row(packet: Any, raw: IO[bytes], path: Path, number: int) -> _Row:
     import google_crc32c
 
@@ -162,6 +168,8 @@ def _index(rows: list[_Row], stream: Any, path: Path) -> PacketIndex:
     if not rows:
         raise Damaged(f"{path.name} holds no images")
     context, base = stream.codec_context, stream.time_base
+    if context is None:
+        raise Damaged(f"{path.name} is coded in a way that is not known here")
     pts, dts, position, size, key, crc, shown = zip(*rows, strict=True)
     ticks = np.array(pts, np.int64)
     order = np.argsort(ticks, kind="stable").astype(np.int64)
