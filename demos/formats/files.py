@@ -1,0 +1,157 @@
+"""Open the files of a foreign folder: JSON, JSON lines, parquet; or say why that cannot be.
+
+Every function takes the folder and a path below it, so that errors name the place as its owner
+knows it. Raises ImportFailed, always with a hint.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from demos.errors import ImportFailed
+
+_POINTER = b"version https://git-lfs.github.com/spec/v1"
+_COPY_AGAIN = "the file is damaged or cut short; copy it again from its source"
+
+
+def is_pointer(path: Path) -> bool:
+    """Say whether a file is what Git LFS leaves in place of the data."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False
+
+
+def whole_file(root: Path, place: str) -> Path:
+    """Return the path of a file that is there, readable, not empty and not a mere pointer."""
+    path = root / place
+    try:
+        there = path.is_file()
+        size = path.stat().st_size if there else 0
+        if there:
+            with path.open("rb"):
+                pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImportFailed(f"{place} cannot be read: {reason}").with_hint(
+            "check the permissions of the folder and of the file"
+        ) from error
+    if not there:
+        raise ImportFailed(f"{place} is not there").with_hint(
+            "copy the folder whole, or take the file from its source"
+        )
+    if size == 0:
+        raise ImportFailed(f"{place} is empty").with_hint(_COPY_AGAIN)
+    if is_pointer(path):
+        raise ImportFailed(f"{place}: this is a Git LFS pointer, not data").with_hint(
+            "run `git lfs pull` in the folder it came from, then import again"
+        )
+    return path
+
+
+def json_object(root: Path, place: str) -> dict[str, Any]:
+    """Read a JSON file that holds one object."""
+    content = whole_file(root, place).read_bytes()
+    plain = _parsed(content, place)
+    if not isinstance(plain, dict):
+        raise ImportFailed(f"{place} holds {type(plain).__name__}, not an object").with_hint(
+            _COPY_AGAIN
+        )
+    return plain
+
+
+def json_lines(root: Path, place: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read a file of one JSON object a line: the objects, and what was wrong with the rest."""
+    content = whole_file(root, place).read_bytes()
+    rows, problems = [], []
+    for number, line in enumerate(content.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            plain = _parsed(line, f"{place} line {number}")
+        except ImportFailed as error:
+            problems.append(str(error))
+            continue
+        if isinstance(plain, dict):
+            rows.append(plain)
+        else:
+            problems.append(f"{place} line {number} is no object")
+    return rows, problems
+
+
+def parquet_table(
+    root: Path, place: str, episode: int | None = None, *, keep: Callable[[str], bool] | None = None
+) -> Any:
+    """Read a parquet file as a `pyarrow.Table`; of one episode only, where `episode` is given."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = whole_file(root, place)
+    chosen = None if episode is None else [("episode_index", "==", episode)]
+    try:
+        names = pq.read_schema(path).names
+        columns = None if keep is None else [name for name in names if keep(name)]
+        # not memory-mapped: a file that shrinks under a map kills the process
+        return pq.read_table(path, columns=columns, filters=chosen, partitioning=None)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200].replace(str(path), place)
+        raise ImportFailed(f"{place} is not a whole parquet file: {reason}").with_hint(
+            _COPY_AGAIN
+        ) from error
+
+
+def parquet_rows(
+    root: Path, place: str, keep: Callable[[str], bool] | None = None
+) -> list[dict[str, Any]]:
+    """Read the rows of a small parquet file as plain values, columns chosen by name."""
+    table = parquet_table(root, place, keep=keep)
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except (ValueError, TypeError, OverflowError, UnicodeDecodeError) as error:
+        raise ImportFailed(f"{place} holds values that cannot be read: {error}").with_hint(
+            _COPY_AGAIN
+        ) from error
+    return rows
+
+
+def plain_json(value: object) -> Any:
+    """Return a value as JSON can hold it: NaN becomes null, the unknown becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(part) for part in value]
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+def modified(path: Path) -> datetime:
+    """Return when a file was last changed, UTC."""
+    seconds = min(max(path.stat().st_mtime, 0.0), 4e9)
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def licence(root: Path) -> str:
+    """Read the licence of a Hugging Face dataset card, `license:` in the README's front matter."""
+    try:
+        head = (root / "README.md").read_bytes()[:4096].decode(errors="replace")
+    except OSError:
+        return "unknown"
+    match = re.match(r"---\s.*?^license:[ \t]*([\w.\-]+)", head, re.DOTALL | re.MULTILINE)
+    return match[1] if match else "unknown"
+
+
+def _parsed(content: bytes, place: str) -> object:
+    try:
+        plain = json.loads(content, parse_constant=lambda _: None)
+        # a lone surrogate is JSON, but no text that can be written again
+        json.dumps(plain, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ImportFailed(f"{place} is not JSON: {error}").with_hint(_COPY_AGAIN) from error
+    return plain

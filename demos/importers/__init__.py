@@ -1,0 +1,316 @@
+"""Read other people's recordings into a store. One file here is one source format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from demos import embodiment as embodiments
+from demos._registry import Registry
+from demos.errors import DemosError, ImportFailed
+from demos.model import Draft, Embodiment, Finding, Provenance
+from demos.model.records import Scalar
+
+if TYPE_CHECKING:
+    from demos.store import EpisodeStore
+
+Progress = Callable[[int, int | None, str], None]
+"""Called after each episode with how many are done, of how many where known, and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person who imports says about a source; everything else must be in it.
+
+    `embodiment` None: the body is recognised by the source's own name for it, or recorded under
+    that name. `ignore`: channels left out on purpose. `accept_mapping`: channels that the
+    embodiment does not know are kept under their own names instead of being refused.
+    `store`: the store's folder, whose own embodiments count too.
+    """
+
+    embodiment: Embodiment | None = None
+    task: str | None = None
+    operator: str | None = None
+    factors: Mapping[str, Scalar] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
+    accept_mapping: bool = False
+    store: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One episode, ready to publish. `of` is how many the source holds, where known.
+
+    The files of `draft.videos` may be temporary: they stay until the next item is asked for.
+    """
+
+    name: str
+    draft: Draft
+    of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One episode that cannot be read: why, and what to do about it."""
+
+    name: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about the whole source, in words.
+
+    `missing`: its metadata promises it and the copy lacks it. `contradiction`: metadata and
+    files disagree. `assumed`: the source does not say it.
+    """
+
+    about: Literal["missing", "contradiction", "assumed"]
+    text: str
+
+
+Item = Found | Refused | Remark
+
+
+class Importer(Protocol):
+    """What a source format must offer."""
+
+    def sniff(self, path: Path) -> bool:
+        """Say whether `path` is this format, reading at most a header. Never raises."""
+
+    def episodes(self, path: Path, options: Options) -> Iterator[Item]:
+        """Yield what is in `path`, one episode at a time, in recording order."""
+
+    def write_example(self, path: Path) -> Path:
+        """Write the smallest real recording of this format under `path` and return it."""
+
+
+importers: Registry[type[Importer]] = Registry("importer", __name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What went into the store, what did not and why, and what was assumed on the way.
+
+    episodes: (source name, episode id). skipped: (source name, reason, hint), those imported
+    before included. findings: (source name, finding). The rest is words.
+    """
+
+    source: str
+    format: str
+    episodes: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str, str], ...] = ()
+    missing: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    findings: tuple[tuple[str, Finding], ...] = ()
+
+
+def attempt(name: str, build: Callable[[], Draft], of: int | None = None) -> Found | Refused:
+    """Build one episode; whatever is wrong with it becomes a refusal, so that the rest goes in."""
+    try:
+        return Found(name, build(), of)
+    except DemosError as error:
+        return Refused(name, str(error), error.hint or "look at the source")
+    except Exception as error:  # noqa: BLE001  pyarrow, numpy and PyAV raise dozens of kinds
+        reason = f"it cannot be read: {type(error).__name__}: {error}"
+        return Refused(name, reason, "the files are damaged; copy them again from their source")
+
+
+def open_source(
+    source: Path, options: Options | None = None, *, format: str | None = None
+) -> Iterator[Item]:
+    """Yield the episodes of a recording; the format is found by looking where none is named."""
+    name, path, remarks = locate(Path(source), format)
+    yield from remarks
+    try:
+        yield from importers[name]().episodes(path, options or Options())
+    except DemosError:
+        raise
+    except Exception as error:
+        raise ImportFailed(f"{path.name} is not a whole {name} recording: {error}").with_hint(
+            "copy it again from its source"
+        ) from error
+
+
+def import_source(
+    source: Path,
+    store: EpisodeStore,
+    *,
+    format: str | None = None,
+    embodiment: str | None = None,
+    task: str | None = None,
+    operator: str | None = None,
+    factors: Mapping[str, Scalar] | None = None,
+    ignore: Sequence[str] = (),
+    accept_mapping: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Put every readable episode of `source` into `store` and report on all of it.
+
+    Episodes whose bytes are in the store already are skipped, so an import that was interrupted
+    is run again and goes on, in the session it had begun. Raises ImportFailed where nothing at
+    all could be read.
+    """
+    body = embodiments.load(embodiment, store.root) if embodiment else None
+    options = Options(
+        body, task, operator, factors or {}, tuple(ignore), accept_mapping, store.root
+    )
+    source = Path(source)
+    name, path, remarks = locate(source, format)
+    known = _known(store, name)
+    words: dict[str, list[str]] = {"missing": [], "contradiction": [], "assumed": []}
+    for remark in remarks:
+        words[remark.about].append(remark.text)
+    episodes: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str, str]] = []
+    findings: list[tuple[str, Finding]] = []
+    session = None
+    before = 0
+    for item in open_source(path, options, format=name):
+        if isinstance(item, Remark):
+            words[item.about].append(item.text)
+            continue
+        if isinstance(item, Refused):
+            skipped.append((item.name, item.reason, item.hint))
+        else:
+            draft = item.draft
+            provenance = draft.facts.provenance
+            words["assumed"] += [f for f in provenance.assumed if f not in words["assumed"]]
+            words["missing"] += [f"{item.name}: {what}" for what in provenance.missing]
+            earlier = known.get(_identity(provenance))
+            if earlier is not None:
+                before += 1
+                session = session or store.session(store.manifest(earlier).session)
+                skipped.append(
+                    (item.name, f"imported before as {earlier}", "nothing to do, it is there")
+                )
+            else:
+                if session and (session.embodiment, session.operator) == (
+                    draft.session.embodiment,
+                    draft.session.operator,
+                ):
+                    draft = replace(draft, session=session)
+                published = store.publish(draft)
+                known[_identity(provenance)] = published.id
+                episodes.append((item.name, published.id))
+                findings += [(item.name, finding) for finding in draft.findings]
+        if progress is not None:
+            total = item.of if isinstance(item, Found) else None
+            progress(len(episodes) + len(skipped), total, item.name)
+    if not episodes and not before:
+        raise _nothing(source, skipped, words["missing"])
+    return ImportReport(
+        str(source),
+        name,
+        tuple(episodes),
+        tuple(skipped),
+        tuple(words["missing"]),
+        tuple(words["contradiction"]),
+        tuple(words["assumed"]),
+        tuple(findings),
+    )
+
+
+def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Remark, ...]]:
+    """Find the format of a source and the folder that is it: itself, or the only one below it.
+
+    Raises ImportFailed, naming what the source looks like where that is cheap to tell.
+    """
+    try:
+        there = source.exists()
+    except (OSError, ValueError) as error:
+        raise ImportFailed(f"{source} cannot be looked at: {error}").with_hint(
+            "check the permissions of the folder"
+        ) from error
+    if not there:
+        raise ImportFailed(f"{source} does not exist").with_hint(
+            "name the folder or file that holds the recording"
+        )
+    if format is not None:
+        importers[format]
+        return format, source, ()
+    fits = [(name, source) for name in importers if importers[name]().sniff(source)]
+    remarks: tuple[Remark, ...] = ()
+    if not fits:
+        below = list(islice(_below(source), 5000))
+        fits = [(n, place) for place in below for n in importers if importers[n]().sniff(place)]
+        if len(fits) == 1:
+            place = fits[0][1].relative_to(source).as_posix()
+            remarks = (Remark("assumed", f"the recording is the folder {place} below the source"),)
+        elif not fits:
+            raise ImportFailed(f"{source} is {_looks_like(source, below)}").with_hint(
+                f"known formats: {', '.join(importers)}"
+            )
+    if len(fits) > 1:
+        listed = ", ".join(f"{place.name} ({name})" for name, place in fits[:6])
+        raise ImportFailed(f"{source} holds {len(fits)} recordings: {listed}").with_hint(
+            "import them one at a time, the format named where one folder has two"
+        )
+    return *fits[0], remarks
+
+
+def _known(store: EpisodeStore, format: str) -> dict[tuple[str, frozenset[str]], str]:
+    known = {}
+    for episode in store.episode_ids():
+        provenance = store.manifest(episode).provenance
+        if provenance.source_format.split(" ")[0] == format:
+            known[_identity(provenance)] = episode
+    return known
+
+
+def _identity(provenance: Provenance) -> tuple[str, frozenset[str]]:
+    name = str(provenance.parameters.get("source_episode", ""))
+    return name, frozenset(provenance.source_sha256.values())
+
+
+def _nothing(
+    source: Path, skipped: Sequence[tuple[str, str, str]], missing: Sequence[str]
+) -> ImportFailed:
+    if not skipped:
+        lacks = f"; missing: {', '.join(missing[:3])}" if missing else ""
+        return ImportFailed(f"{source} holds no episode{lacks}").with_hint(
+            "copy the folder whole from its source"
+        )
+    name, reason, hint = skipped[0]
+    more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+    return ImportFailed(f"nothing in {source} can be read: {name}: {reason}{more}").with_hint(hint)
+
+
+def _below(folder: Path, depth: int = 6) -> Iterator[Path]:
+    try:
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError:
+        return
+    yield from inside
+    for path in inside if depth > 1 else ():
+        if not path.is_symlink():
+            yield from _below(path, depth - 1)
+
+
+_SIGNS = (
+    ("data.json", "a recording of Unitree's xr_teleoperate"),
+    ("dataset_info.json", "an RLDS dataset (TFDS)"),
+    (".tfrecord", "an RLDS dataset (TFDS)"),
+    (".mcap", "an MCAP recording"),
+    (".db3", "a ROS 2 bag"),
+    (".bag", "a ROS 1 bag"),
+    (".hdf5", "HDF5"),
+    (".h5", "HDF5"),
+    (".zarr", "Zarr"),
+    ("zarr.json", "Zarr"),
+)
+
+
+def _looks_like(source: Path, below: Sequence[Path]) -> str:
+    if source.is_dir() and not below:
+        return "an empty folder"
+    for path in (source, *below):
+        for sign, kind in _SIGNS:
+            if path.name == sign or (sign.startswith(".") and sign in path.suffixes[:1]):
+                return f"no known format; it looks like {kind}, which this release does not read"
+    return "no known format"

@@ -1,0 +1,393 @@
+"""LeRobot folders of v2.0, v2.1 and v3.0, GR00T's `modality.json` included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from demos import mapping
+from demos.errors import DemosError, ImportFailed
+from demos.formats import lerobot as layout
+from demos.formats.files import is_pointer, licence, modified, parquet_table, whole_file
+from demos.formats.lerobot_rows import channel_names, hold_against, words_of
+from demos.formats.names import slug, task_id, word
+from demos.formats.notes import Notes
+from demos.formats.segments import Packets, cut, is_mp4, packets_of, span_of
+from demos.formats.steps import Steps, read_steps
+from demos.importers import Item, Options, Remark, attempt, importers
+from demos.model import (
+    CameraInfo,
+    Consent,
+    Draft,
+    Embodiment,
+    Facts,
+    Hardware,
+    Nanoseconds,
+    Session,
+    Stream,
+    StreamInfo,
+    VideoFile,
+)
+from demos.provenance import made_by, new_id, sha256_file
+
+_ROLES: dict[str, mapping.Role] = {"observation.state": "state", "action": "command"}
+_OPAQUE = (
+    "opaque: LeRobot's `action`, what a policy is to put out at this row; "
+    "the source does not say whether it is absolute or relative"
+)
+_WHOLE_TABLE_BYTES = 64_000_000
+
+
+@importers.adding("lerobot")
+class LeRobot:
+    """Read a folder that has `meta/info.json`; lerobot itself is not needed."""
+
+    def sniff(self, path: Path) -> bool:
+        """Look for `codebase_version` in `meta/info.json`, or for its Git LFS pointer."""
+        try:
+            info = path / layout.INFO
+            if not info.is_file():
+                return False
+            with info.open("rb") as file:
+                return b'"codebase_version"' in file.read(65536) or is_pointer(info)
+        except (OSError, ValueError):
+            return False
+
+    def episodes(self, path: Path, options: Options) -> Iterator[Item]:
+        """Yield the episodes whose parquet file is there, in order of their index."""
+        survey = layout.survey(path)
+        yield from _remarks(survey)
+        with TemporaryDirectory(prefix="demos-import-") as folder:
+            source = _Source(path, survey, options, Path(folder))
+            for entry in survey.entries:
+                yield attempt(entry.name, partial(_draft, source, entry), len(survey.entries))
+                source.clear()
+
+    def write_example(self, path: Path) -> Path:
+        """Write a v2.1 folder: one episode of eight steps with one camera."""
+        from demos.formats.lerobot_example import write_v21
+
+        return write_v21(path / "example_v21")
+
+
+@dataclass(slots=True)
+class _Source:
+    """An open folder: what is asked for again and again is read once."""
+
+    root: Path
+    survey: layout.Survey
+    options: Options
+    scratch: Path
+    body: Embodiment | None = None
+    session: Session = field(init=False)
+    assumed: list[str] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    packets: dict[str, Packets] = field(default_factory=dict)
+    table: tuple[str, Any] = ("", None)
+
+    def __post_init__(self) -> None:
+        info, options = self.survey.info, self.options
+        self.body = options.embodiment
+        if self.body is None and (found := mapping.recognise(info.robot_type, options.store)):
+            self.body = found
+            self.assumed.append(f"embodiment {found.id}, from robot_type {info.robot_type!r}")
+        elif self.body is None:
+            self.assumed.append(
+                f"robot_type {info.robot_type!r} is no known embodiment: "
+                "channels keep the source's names, their units are unknown"
+            )
+        if options.operator is None:
+            self.assumed.append("operator: unknown")
+        moment = modified(self.root / layout.INFO)
+        self.assumed.append("dates: the source has none, the files' modification times are used")
+        self.session = Session(
+            id=new_id(),
+            embodiment=self.body.id if self.body else slug(info.robot_type) or "unknown",
+            operator=options.operator or "unknown",
+            started_at=moment,
+            hardware=Hardware(
+                robot=info.robot_type or "unknown", software={"lerobot format": info.version}
+            ),
+            consent=Consent(licence=licence(self.root)),
+            note=f"imported from {self.root.name}",
+        )
+
+    def sha256(self, place: str) -> str:
+        """Hash a file of the folder once."""
+        if place not in self.hashes:
+            self.hashes[place] = sha256_file(self.root / place)
+        return self.hashes[place]
+
+    def rows(self, entry: layout.Entry) -> Any:
+        """Read the rows of one episode; a v3.0 file that holds several is kept open if small."""
+        if self.survey.info.version.startswith("v2"):
+            return parquet_table(self.root, entry.data)
+        if (self.root / entry.data).stat().st_size > _WHOLE_TABLE_BYTES:
+            return parquet_table(self.root, entry.data, entry.index)
+        if self.table[0] != entry.data:
+            self.table = (entry.data, parquet_table(self.root, entry.data))
+        import pyarrow.compute as pc
+
+        table = self.table[1]
+        if "episode_index" not in table.column_names:
+            raise ImportFailed(f"{entry.data} has no column episode_index").with_hint(
+                "copy the file again from its source"
+            )
+        return table.filter(pc.equal(table.column("episode_index"), entry.index))
+
+    def clear(self) -> None:
+        """Delete the videos cut out for the episode before."""
+        for path in self.scratch.iterdir():
+            path.unlink()
+
+
+def _draft(source: _Source, entry: layout.Entry) -> Draft:
+    survey, notes = source.survey, Notes(assumed=list(source.assumed))
+    info = survey.info
+    pictures = [name for name, f in info.features.items() if f.dtype == "image"]
+    steps = read_steps(source.rows(entry), info.fps, leave=pictures)
+    if not len(steps):
+        raise ImportFailed(f"{entry.data} has no row of {entry.name}").with_hint(
+            "copy the file again from its source"
+        )
+    for name in pictures:
+        notes.missing.append(f"camera {name}: images inside parquet files are not read")
+        notes.find("camera", f"the images of {name} lie inside the parquet file and are not read")
+    hold_against(entry, steps, notes)
+    streams = _streams(source, steps, notes)
+    videos = _videos(source, entry, steps, notes)
+    instruction, labels, events = words_of(survey, entry, steps, notes)
+    files = [entry.data, *(entry.videos[key].path for key in entry.videos if key in videos)]
+    named: dict[str, VideoFile] = {}
+    for key, video in videos.items():
+        camera = _camera(source, key)
+        named[camera if camera not in named else f"{camera}.{word(key)}"] = video
+    task = source.options.task or task_id(instruction)
+    if source.options.task is None:
+        notes.assumed.append("task: the source has no task ids, one is made of the instruction")
+    facts = Facts(
+        task=task,
+        instruction=instruction,
+        recorded_at=modified(source.root / entry.data),
+        factors=dict(source.options.factors),
+        provenance=made_by(
+            "demos import",
+            source=f"{source.root.name}/{entry.data}",
+            source_format=f"lerobot {info.version}",
+            source_sha256={place: source.sha256(place) for place in files},
+            assumed=tuple(dict.fromkeys(notes.assumed)),
+            missing=tuple(notes.missing),
+            parameters=_parameters(source, entry),
+        ),
+    )
+    return Draft(source.session, facts, streams, named, events, labels, tuple(notes.findings))
+
+
+def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
+    notes.assumed += steps.ticks.assumed
+    for problem in steps.ticks.problems:
+        notes.find("clock", problem, "compare the timestamps with the recorder's log", "error")
+    for column, reason in steps.lost.items():
+        notes.missing.append(f"column {column}: {reason}")
+        notes.find("column", f"{column} could not be kept: {reason}", "mend it in the source")
+    made: dict[str, Stream] = {}
+    for column, values in steps.numbers.items():
+        channels = channel_names(source.survey, column, values, notes)
+        role = _ROLES.get(column)
+        left = list(range(len(channels)))
+        if role and source.body and values.ndim == 2:
+            joined, left = _mapped(source, values, channels, role, steps)
+            made |= joined
+        if left or values.ndim > 2:
+            name = word(column.removeprefix("observation."))
+            made[name if name not in made else word(column)] = _kept(
+                column, values, channels, left, steps
+            )
+    if source.body is not None:
+        body = source.body.id
+        notes.assumed.append(f"units and order of joints: by the channels' names, as in {body}")
+        notes.findings += mapping.doubts(made, source.body, episode=notes.id)
+        if left_over := [name for name in ("state", "action") if name in made]:
+            notes.find(
+                "mapping",
+                f"channels that {body} does not know are kept as {' and '.join(left_over)}",
+                "add their names as aliases to the embodiment and import again",
+            )
+    return made
+
+
+def _mapped(
+    source: _Source,
+    values: Any,
+    channels: tuple[str, ...],
+    role: mapping.Role,
+    steps: Steps,
+) -> tuple[dict[str, Stream], list[int]]:
+    body, options = source.body, source.options
+    assert body is not None
+    joined = mapping.connect(channels, body, ignore=options.ignore)
+    # a body that somebody named must fit; one that was only recognised may fit in part
+    if options.embodiment and not joined.complete and not options.accept_mapping:
+        raise mapping.explain(joined, body)
+    ticks = steps.ticks
+    streams = mapping.streams(
+        values,
+        joined,
+        body,
+        role,
+        ticks.time_ns,
+        source_time_ns=ticks.source_time_ns,
+        clock=ticks.clock,
+        rate_hz=ticks.rate_hz,
+    )
+    used = {link.column for link in joined.links}
+    unknown = [n for n in range(len(channels)) if n not in used and channels[n] in joined.unknown]
+    return streams, unknown
+
+
+def _kept(
+    column: str, values: Any, channels: tuple[str, ...], left: list[int], steps: Steps
+) -> Stream:
+    """Keep a column under the source's own names, its units unknown."""
+    shaped = values.ndim > 2
+    note = f"LeRobot column {column}"
+    if values.dtype == np.bool_:
+        values, note = values.astype(np.uint8), f"{note}, false and true as 0 and 1"
+    chosen = channels if shaped else tuple(channels[n] for n in left)
+    ticks = steps.ticks
+    info = StreamInfo(
+        units=("unknown",) * len(chosen),
+        channels=chosen,
+        clock=ticks.clock,
+        rate_hz=ticks.rate_hz,
+        shape=values.shape[1:] if shaped else None,
+        semantics=_OPAQUE if column == "action" else None,
+        note=note,
+    )
+    if not shaped:
+        values = np.ascontiguousarray(values[:, left])
+    return Stream(ticks.time_ns, values, info, ticks.source_time_ns)
+
+
+def _videos(
+    source: _Source, entry: layout.Entry, steps: Steps, notes: Notes
+) -> dict[str, VideoFile]:
+    videos = {}
+    for key in source.survey.info.cameras:
+        segment = entry.videos.get(key)
+        place = segment.path if segment else f"a video of {key}"
+        try:
+            if segment is None:
+                raise ImportFailed(f"the metadata does not say where {place} is")
+            path = whole_file(source.root, segment.path)
+            if not is_mp4(path):  # FFmpeg would follow a playlist that is merely called .mp4
+                raise ImportFailed(f"{place} is no mp4 file")
+            video = _video(source, path, segment, entry, steps, notes)
+        except DemosError as error:
+            notes.missing.append(f"video {place}")
+            notes.find(
+                "missing_video",
+                f"no video of {key}: {error}",
+                error.hint or "take the file from the source and import the episode again",
+                "info" if key in source.survey.unseen else "warning",
+                stream=f"image.{_camera(source, key)}",
+            )
+            continue
+        videos[key] = video
+        expected = source.survey.info.features[key].shape
+        if expected and not {video.info.width, video.info.height} <= set(expected):
+            notes.find(
+                "camera",
+                f"{key} is {video.info.width}x{video.info.height}, the metadata says {expected}",
+                severity="info",
+            )
+        if len(video.time_ns) != len(steps):
+            notes.find(
+                "images",
+                f"{key} has {len(video.time_ns)} images, the table has {len(steps)} rows",
+                "images are placed by the video's own stamps",
+                stream=f"image.{_camera(source, key)}",
+                measured=float(len(video.time_ns) - len(steps)),
+                unit="images",
+            )
+    if videos:
+        notes.assumed.append("images: made at the moments of their rows, one a row, in order")
+    return videos
+
+
+def _video(
+    source: _Source,
+    path: Path,
+    segment: layout.Segment,
+    entry: layout.Entry,
+    steps: Steps,
+    notes: Notes,
+) -> VideoFile:
+    from demos.store.video import index_file
+
+    shown: Nanoseconds | None = None
+    if segment.from_s is not None and segment.to_s is not None:
+        packets = source.packets.get(segment.path)
+        if packets is None:
+            source.packets.clear()
+            packets = source.packets[segment.path] = packets_of(path)
+        first, end = span_of(packets, segment.from_s, segment.to_s)
+        if (first, end) != (0, len(packets)):
+            source.sha256(segment.path)
+            path, whole = source.scratch / f"{len(list(source.scratch.iterdir()))}.mp4", path
+            shown = cut(whole, packets, (first, end), path)
+            notes.assumed.append("video: the episode's packets were copied out of a longer file")
+    index = index_file(path)
+    stamps = index.time_ns
+    if shown is not None and len(shown) != len(stamps):
+        stamps = stamps[shown]
+        stamps = stamps - stamps[0]
+    else:
+        shown = None
+    if len(stamps) == len(steps):
+        stamps = steps.ticks.time_ns
+    info = CameraInfo(
+        width=index.width,
+        height=index.height,
+        rate_hz=source.survey.info.fps,
+        clock=steps.ticks.clock,
+        codec=index.codec,
+    )
+    return VideoFile(path, info, stamps, shown)
+
+
+def _remarks(survey: layout.Survey) -> Iterator[Remark]:
+    for text in survey.contradictions:
+        yield Remark("contradiction", text)
+    absent = survey.absent
+    for index in absent[:1000]:
+        yield Remark("missing", f"{layout.episode_name(index)}: no data file")
+    if len(absent) > 1000:
+        last = layout.episode_name(absent[-1])
+        yield Remark("missing", f"{len(absent) - 1000} more episodes up to {last}: no data file")
+
+
+def _parameters(source: _Source, entry: layout.Entry) -> Mapping[str, Any]:
+    survey = source.survey
+    found = {
+        "source_episode": entry.name,
+        "episode_index": entry.index,
+        "robot_type": survey.info.robot_type,
+        "fps": survey.info.fps,
+        "split": layout.split_of(survey.info, entry.index),
+        "tasks": list(entry.tasks),
+        "ignored": list(source.options.ignore),
+        "modality": dict(survey.modality),
+    }
+    return {key: value for key, value in found.items() if value not in ("", [], {})}
+
+
+def _camera(source: _Source, key: str) -> str:
+    name = word(key.removeprefix("observation.").removeprefix("images."))
+    return source.body.camera_aliases.get(name, name) if source.body else name
