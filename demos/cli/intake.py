@@ -1,0 +1,176 @@
+"""`demos simulate`, `import`, `upload`, `formats`: how episodes come into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from demos.cli.output import answer, format_option, plural, progress, store_argument, table
+
+
+@click.command()
+@store_argument
+@click.option("--episodes", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--operators", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--task", "tasks", multiple=True, metavar="ID", help="Only this task (repeatable).")
+@click.option("--flaws", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("--no-video", is_flag=True, help="Leave the egocentric camera out.")
+@click.option("--depth", is_flag=True, help="Record depth images too.")
+@click.option("--size", default="320x240", show_default=True, metavar="WxH", help="Image size.")
+@format_option
+def simulate(
+    store: Path,
+    episodes: int,
+    operators: int,
+    seed: int,
+    tasks: tuple[str, ...],
+    flaws: Path | None,
+    size: str,
+    output: str,
+    *,
+    no_video: bool,
+    depth: bool,
+) -> None:
+    """Record sessions of simulated operators at a simulated humanoid."""
+    import demos
+    from demos import simulate as simulation
+
+    home = demos.open(store)
+    with progress("simulate") as step:
+        made = simulation.simulate(
+            home,
+            episodes=episodes,
+            operators=operators,
+            seed=seed,
+            tasks=list(tasks) or None,
+            flaws=flaws,
+            video=not no_video,
+            size=_size(size),
+            depth=depth,
+            progress=step,
+        )
+    home.refresh()
+    ids = [manifest.id for manifest in made]
+    rows = [[m.id, m.task, m.operator, m.duration_ns / 1e9, home[m.id].outcome] for m in made]
+    answer(
+        output,
+        {"episodes": ids},
+        lambda: (
+            table(["id", "task", "operator", "seconds", "outcome"], rows)
+            + f"\n{plural(len(ids), 'episode')} recorded into {store}"
+        ),
+    )
+
+
+@click.command(name="import")
+@click.argument("source", type=click.Path(path_type=Path))
+@store_argument
+@click.option("--from", "source_format", metavar="FORMAT", help="Found by looking if left out.")
+@click.option("--embodiment", metavar="ID", help="The body that recorded it.")
+@click.option("--task", metavar="ID", help="The task it shows.")
+@click.option("--operator", metavar="NAME", help="A pseudonym.")
+@click.option("--factor", "factors", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
+@click.option("--ignore", multiple=True, metavar="CHANNEL", help="Leave out on purpose.")
+@click.option("--accept-mapping", is_flag=True, help="Keep channels the embodiment does not know.")
+@format_option
+def import_(
+    source: Path,
+    store: Path,
+    source_format: str | None,
+    embodiment: str | None,
+    task: str | None,
+    operator: str | None,
+    factors: tuple[str, ...],
+    ignore: tuple[str, ...],
+    output: str,
+    *,
+    accept_mapping: bool,
+) -> int:
+    """Read somebody else's recording into a store, saying what was assumed.
+
+    Exits with 1 where an episode was left out.
+    """
+    import demos
+    from demos.importers import import_source
+
+    with progress("import") as step:
+        report = import_source(
+            source,
+            demos.open(store),
+            format=source_format,
+            embodiment=embodiment,
+            task=task,
+            operator=operator,
+            factors=_factors(factors),
+            ignore=ignore,
+            accept_mapping=accept_mapping,
+            progress=lambda done, total, _name: step(done, total or done + 1),
+        )
+    result = {
+        "source": report.source,
+        "format": report.format,
+        "episodes": [{"source": name, "id": id_} for name, id_ in report.episodes],
+        "skipped": [
+            {"source": name, "reason": reason, "hint": hint}
+            for name, reason, hint in report.skipped
+        ],
+        "missing": report.missing,
+        "contradictions": report.contradictions,
+        "assumed": report.assumed,
+        "findings": [
+            {"source": name, **finding.model_dump(mode="json")} for name, finding in report.findings
+        ],
+    }
+
+    def text() -> str:
+        lines = [f"{plural(len(report.episodes), 'episode')} from {source} ({report.format})"]
+        for title, items in (
+            ("missing", report.missing),
+            ("contradictory", report.contradictions),
+            ("assumed", report.assumed),
+            ("skipped", [f"{name}: {reason}" for name, reason, _ in report.skipped]),
+            ("found", [f"{name}: {f.message}" for name, f in report.findings]),
+        ):
+            lines += _folded(title, list(items))
+        return "\n".join(lines)
+
+    answer(output, result, text)
+    left_out = [reason for _, reason, _ in report.skipped if "imported before" not in reason]
+    return 1 if left_out else 0
+
+
+@click.command()
+@format_option
+def formats(output: str) -> None:
+    """List what can be imported and exported."""
+    from demos.importers import importers
+
+    reads = {name: (plugin.__doc__ or "").strip() for name, plugin in importers.items()}
+    rows = [[name, about.splitlines()[0] if about else ""] for name, about in reads.items()]
+    answer(output, {"importers": reads, "exporters": {}}, lambda: table(["import", "what"], rows))
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise click.UsageError(f"--size {text!r} is not WIDTHxHEIGHT; for example 640x480")
+    return int(width), int(height)
+
+
+def _factors(pairs: tuple[str, ...]) -> dict[str, Any]:
+    factors: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise click.UsageError(f"--factor {pair!r} is not KEY=VALUE")
+        factors[key] = value
+    return factors
+
+
+def _folded(title: str, items: list[str], most: int = 6) -> list[str]:
+    more = [f"  … and {len(items) - most} more (--format json lists all)"]
+    shown = [f"  {item}" for item in items[:most]] + (more if len(items) > most else [])
+    return [f"{title} ({len(items)}):", *shown] if items else []
