@@ -196,6 +196,19 @@ def _all_fields() -> Episode:
     )
 
 
+_HESITANT = Script(
+    there_s=2.7,
+    touch_s=3.0,
+    lift_s=3.5,
+    up_s=4.2,
+    over_s=5.2,
+    down_s=5.9,
+    gone_s=6.4,
+    leave_s=6.6,
+    home_s=7.6,
+    end_s=8.2,
+    pause_s=1.0,
+)
 _DROP = Script(lost_s=3.7)
 _MISS = Script(lost_s=2.8, lifts=False)
 
@@ -205,8 +218,9 @@ EXAMPLES: dict[str, Callable[[], Episode]] = {
     "all_fields": _all_fields,
     "state_only": _state_only,
     "detour": lambda: pick("detour", Script(detour_m=0.25)),
-    "hesitation": lambda: pick("hesitation", Script(pause_s=1.0)),
-    "hard_press": lambda: pick("hard_press", Script(grip_n=45.0)),
+    "hesitation": lambda: pick("hesitation", _HESITANT),
+    "waits_holding": lambda: pick("waits_holding", Script(wait_s=1.0)),
+    "hard_press": lambda: pick("hard_press", Script(push_n=30.0)),
     "dropped_object": lambda: pick("dropped_object", _DROP),
     "missed_grasp": lambda: pick("missed_grasp", _MISS),
     "no_grasp": lambda: pick("no_grasp", Script(grip_n=0.0, lifts=False)),
@@ -238,6 +252,8 @@ CLEAN = (
     "state_only",
     "detour",
     "hesitation",
+    "waits_holding",
+    "hard_press",
     "dropped_object",
 )
 """Examples whose recording is sound, whatever the demonstration is worth."""

@@ -174,8 +174,9 @@ class Script:
     """What happens in an example pick and place: moments in s, places in m, forces in N.
 
     The wrist goes (x, y, z) start -> object -> up -> over the goal -> down -> away.
-    `lost_s` is the moment the object leaves the hand in the air, `detour_m` a sideways bow of
-    the first reach, `pause_s` a rest in the middle of the transport.
+    `lost_s` is the moment the object leaves the hand in the air, `detour_m` an upward bow of the
+    first reach, `pause_s` a rest half way to the object, `wait_s` one in the middle of the
+    transport, `push_n` how hard the object is pressed on the table for about 0.1 s.
     """
 
     move_s: float = 0.5
@@ -195,6 +196,8 @@ class Script:
     lifts: bool = True
     detour_m: float = 0.0
     pause_s: float = 0.0
+    wait_s: float = 0.0
+    push_n: float = 0.0
 
 
 def min_jerk(t: Floats, start_s: float, end_s: float) -> Floats:
@@ -211,8 +214,12 @@ GOAL = np.array([0.3, 0.1, 0.85])
 def wrist(t: Floats, script: Script) -> Floats:
     """Return where the wrist is: (n, 3) m in the world."""
     s = script
-    late = s.pause_s
+    late = s.wait_s
+    middle = (s.move_s + s.there_s - s.pause_s) / 2
     reach = min_jerk(t, s.move_s, s.there_s)[:, None]
+    if s.pause_s:
+        first, second = (s.move_s, middle), (middle + s.pause_s, s.there_s)
+        reach = 0.5 * (min_jerk(t, *first) + min_jerk(t, *second))[:, None]
     lift = min_jerk(t, s.lift_s, s.up_s) - min_jerk(t, s.over_s + late, s.down_s + late)
     if late:
         half = (s.up_s + s.over_s) / 2
@@ -230,7 +237,7 @@ def wrist(t: Floats, script: Script) -> Floats:
 
 def grip(t: Floats, script: Script) -> Floats:
     """Return the force of one finger on the object: (n,) N, zero out of contact."""
-    gone = script.lost_s if script.lost_s is not None else script.gone_s + script.pause_s
+    gone = script.lost_s if script.lost_s is not None else script.gone_s + script.wait_s
     rise = np.clip((t - script.touch_s) / 0.15, 0.0, 1.0)
     fall = np.clip((gone - t) / 0.1, 0.0, 1.0)
     return np.where((t >= script.touch_s) & (t < gone), script.grip_n * np.minimum(rise, fall), 0.0)
@@ -241,9 +248,9 @@ def cup(t: Floats, script: Script) -> Floats:
     place = np.zeros((len(t), 7))
     place[:, 6] = 1.0
     hand = wrist(t, script)
-    carried = (t >= script.lift_s) & (t < script.gone_s + script.pause_s)
+    carried = (t >= script.lift_s) & (t < script.gone_s + script.wait_s)
     rest = wrist(np.array([script.lift_s]), script)[0]
-    end = wrist(np.array([script.gone_s + script.pause_s]), script)[0]
+    end = wrist(np.array([script.gone_s + script.wait_s]), script)[0]
     place[:, :3] = np.where(carried[:, None], hand, np.where(t[:, None] < script.lift_s, rest, end))
     if script.lost_s is not None:
         after = t >= script.lost_s
@@ -277,12 +284,12 @@ def recorded(
 ) -> tuple[dict[str, Stream], dict[str, Camera]]:
     """Build the streams and the camera of one scripted pick and place."""
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
-    end = script.end_s + script.pause_s
+    end = script.end_s + script.wait_s
     time_ns = clock(rate_hz, end)
     t = time_ns / 1e9
     force = grip(t, script)
     closed = min_jerk(t, script.touch_s - 0.3, script.touch_s + 0.2) - min_jerk(
-        t, script.gone_s + script.pause_s - 0.1, script.gone_s + script.pause_s + 0.2
+        t, script.gone_s + script.wait_s - 0.1, script.gone_s + script.wait_s + 0.2
     )
     upright = np.tile([0.0, 0.0, 0.0, 1.0], (len(t), 1))
     hand = wrist(t, script)
@@ -295,6 +302,7 @@ def recorded(
     fast_ns = clock(max(rate_hz, 500.0), end)
     weight = np.zeros((len(fast_ns), 6))
     weight[:, 2] = -2.0 * (cup(fast_ns / 1e9, script)[:, 2] > OBJECT[2] + 0.001)
+    weight[:, 2] += script.push_n * np.exp(-(((fast_ns / 1e9 - script.down_s) / 0.05) ** 2) / 2)
     wrench = weight + [1.0, -0.5, 7.0, 0.1, 0.0, 0.05] + 0.05 * rng.standard_normal(weight.shape)
     pose = ("x", "y", "z", "qx", "qy", "qz", "qw")
     units = ("m", "m", "m", "1", "1", "1", "1")

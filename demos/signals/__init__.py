@@ -1,0 +1,1 @@
+"""Signal processing shared by checks, metrics, proposals and replay."""
