@@ -187,7 +187,7 @@ def test_contact_begins_and_ends_with_the_scripted_force() -> None:
         assert contact.end_ns / 1e9 == pytest.approx(script.gone_s, abs=0.02)
         # a dead taxel and a stuck one, 13.4 % of the force, are missing from two of the fingers
         share = 1.0 if contact.finger == "middle" else 1.0 - 0.1336
-        assert contact.peak_n == pytest.approx(share * script.grip_n, rel=0.01)
+        assert contact.peak_n == pytest.approx(share * script.grip_n, rel=0.015)
 
 
 def test_a_finger_without_a_living_taxel_is_left_out() -> None:
