@@ -142,6 +142,10 @@ def mux(
     template = _template(held[0], codec, extradata, size, path.name)
     _refuse_changed_size(held, template, codec, path.name)
     pts, dts = _ticks(held, time_ns)
+    steps = np.diff(sorted(pts))
+    usual = int(np.median(steps)) if len(steps) else TICKS_PER_S // 30
+    follows = dict(zip(sorted(pts), [*steps.tolist(), usual], strict=True))
+    lasting = [follows[tick] for tick in pts]  # without, the last image is cut by its edit list
     base = Fraction(1, TICKS_PER_S)
     options = {"movflags": "faststart", "video_track_timescale": str(TICKS_PER_S)}
     try:
@@ -152,7 +156,7 @@ def mux(
                 out: Any = av.Packet(packet.data)
                 out.stream, out.time_base = stream, base
                 out.pts, out.dts = pts[number], dts[number]
-                out.is_keyframe = packet.key
+                out.duration, out.is_keyframe = lasting[number], packet.key
                 container.mux_one(out)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}").with_hint(

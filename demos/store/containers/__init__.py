@@ -8,7 +8,7 @@ be pickled and used after a fork.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 
 from demos.errors import Damaged, DemosError, StoreError, UnknownName
 from demos.model import Stream, Values
+from demos.store.containers import seal
 from demos.store.containers.clock_groups import checked, crc32c, pack, packets_of, stream_of
 from demos.store.packets import PacketIndex
 
@@ -119,14 +120,7 @@ def check(path: Path, kind: Kind) -> list[str]:
         container = open(path, kind)
     except DemosError as error:
         return [str(error)]
-    problems = list(container.problems())
-    for names, things in (("stream", container.streams), ("video", container.packets)):
-        for name in things:
-            try:
-                things[name]
-            except DemosError as error:
-                problems.append(f"{names} {name!r}: {error}")
-    return problems
+    return list(dict.fromkeys(container.problems()))
 
 
 class Container:
@@ -167,17 +161,25 @@ class Container:
                 decoded.forget()
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the file's listing and with arrays nobody may ever read."""
+        """Yield what is wrong: with the bytes, the listing, each array, each stream and video."""
         try:
             with _only_our_errors(self.path):
-                yield from self._file.problems()
+                if (broken := seal.problem(self.path)) is not None:
+                    yield f"{self.path.name}: {broken}"
+                yield from (f"{self.path.name}: {found}" for found in self._file.problems())
         except DemosError as error:
             yield str(error)
-        for path in self._contents["crc32c"]:
-            try:
-                self._array(path)
-            except DemosError as error:
-                yield str(error)
+        parts: list[tuple[Callable[[str], object], Iterable[str]]] = [
+            (self._array, self._contents["crc32c"]),
+            (self.streams.__getitem__, self.streams),
+            (self.packets.__getitem__, self.packets),
+        ]
+        for read, names in parts:
+            for name in names:
+                try:
+                    read(name)
+                except DemosError as error:
+                    yield str(error)
 
     def _stream(self, name: str) -> Stream:
         return stream_of(self._contents, name, self._array)

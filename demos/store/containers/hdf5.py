@@ -17,6 +17,7 @@ import numpy as np
 from demos.errors import Damaged
 from demos.model import Values
 from demos.store.containers.clock_groups import StoredArray
+from demos.store.containers.seal import BLANK, seal
 
 GZIP_LEVEL = 4
 CHANNELS_PER_CHUNK = 16
@@ -48,6 +49,9 @@ def write_file(
             dataset = root.create_dataset(path, data=array.values, track_times=False, **filters)
             for number, dimension in enumerate(array.dimensions):
                 dataset.dims[number].label = dimension
+    file.seek(0, 2)
+    file.write(BLANK)
+    seal(file)
 
 
 def _crc32c(text: str) -> int:
@@ -68,7 +72,7 @@ class Hdf5:
         """Read the description; no dataset is touched."""
         import h5py
 
-        with h5py.File(path, "r") as root:
+        with h5py.File(path, "r", locking=False) as root:
             described = root.attrs["demos"]
             if not isinstance(described, str) or _crc32c(described) != root.attrs["demos_crc32c"]:
                 raise Damaged(f"{path.name}: the description fails its checksum")
@@ -78,7 +82,7 @@ class Hdf5:
         """Read and decode a whole dataset."""
         import h5py
 
-        with h5py.File(self.path, "r") as root:
+        with h5py.File(self.path, "r", locking=False) as root:
             dataset = root[array]
             values = np.empty(dataset.shape, dataset.dtype)
             if values.size:
@@ -90,7 +94,7 @@ class Hdf5:
         import h5py
 
         found: set[str] = set()
-        with h5py.File(self.path, "r") as root:
+        with h5py.File(self.path, "r", locking=False) as root:
             root.visititems(
                 lambda name, node: found.add(name) if isinstance(node, h5py.Dataset) else None
             )

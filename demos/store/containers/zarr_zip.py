@@ -24,6 +24,7 @@ import numpy as np
 from demos.errors import Damaged
 from demos.model import Values
 from demos.store.containers.clock_groups import StoredArray
+from demos.store.containers.seal import BLANK, seal
 
 LEVEL = 8
 PCODEC = {np.dtype(f"{kind}{size}") for kind in "iuf" for size in (2, 4, 8)}
@@ -38,11 +39,16 @@ def write_file(
     nodes: dict[str, dict[str, Any]] = {}
     for path, array in arrays.items():
         for depth in range(1, path.count("/") + 1):
-            nodes.setdefault("/".join(path.split("/")[:depth]), _group({}, {}))
+            nodes.setdefault("/".join(path.split("/")[:depth]), _group({}))
         nodes[path] = _array_metadata(array)
     # sorted: zarr-python 3.1 loses siblings that do not follow each other here
     nodes = dict(sorted(nodes.items()))
-    root = _group({"demos": contents}, nodes)
+    root = _group({"demos": contents})
+    root["consolidated_metadata"] = {
+        "kind": "inline",
+        "must_understand": False,
+        "metadata": nodes,
+    }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, ROOT, _json(root))
         for path, node in nodes.items():
@@ -50,6 +56,8 @@ def write_file(
         for path, array in arrays.items():
             for key, chunk in _encoded(path, array):
                 _add(archive, key, chunk)
+        archive.comment = BLANK
+    seal(file)
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
@@ -62,13 +70,8 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(info, data)
 
 
-def _group(attributes: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": dict(attributes),
-        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": below},
-    }
+def _group(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
 
 
 def _array_metadata(array: StoredArray) -> dict[str, Any]:
