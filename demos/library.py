@@ -75,16 +75,12 @@ class Store(EpisodeStore):
     def __getitem__(self, episode: str) -> Episode:
         found = super().episode(self.catalog.full_id(episode))
         opinions = self.catalog.opinions(found.id)
-        return Episode(found.manifest, found.streams, found.cameras, opinions)
+        return Episode(found.manifest, found.streams, found.cameras, opinions, self.root)
 
     def select(self, where: str = "") -> Selection:
         """Pick episodes by a filter expression. Raises BadExpression or UnknownName."""
         names = self.catalog.factor_names(), self.catalog.score_names()
         return Selection(self, where, compile_where(where, *names))
-
-    def selection(self, name: str) -> SelectionRecord:
-        """Read a frozen selection: `paper-v1@2`, or the newest of `paper-v1`."""
-        return self.read_selection(name)
 
 
 class Selection:
