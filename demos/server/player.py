@@ -1,0 +1,220 @@
+"""What the player is told of an episode: addresses, labels in rows, opinions, one's own track."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from demos import labels as label_rules
+from demos import task as tasks
+from demos.errors import DemosError
+from demos.model import CameraSummary, Episode, Label, Span, Task
+from demos.model.records import LabelKind
+from demos.server.media import camera_path, signals_path
+from demos.server.reviews import KINDS, own
+from demos.server.signing import Signer
+
+_VERDICTS = {
+    "good": "Use it.",
+    "check": "Somebody should look again.",
+    "redo": "Record it again.",
+}
+_OUTCOMES = {
+    "success": "The task was done.",
+    "partial": "Part of the task was done.",
+    "failure": "The task was not done.",
+    "aborted": "It was ended before it was decided.",
+}
+_EVENTS: tuple[tuple[LabelKind, str], ...] = (
+    ("contacts", "contact"),
+    ("slips", "slips"),
+    ("grasps", "grasps"),
+)
+_MIME = {
+    "h264": 'video/mp4; codecs="avc1.42E01E"',
+    "hevc": 'video/mp4; codecs="hvc1.1.6.L93.B0"',
+    "h265": 'video/mp4; codecs="hvc1.1.6.L93.B0"',
+    "av1": 'video/mp4; codecs="av01.0.05M.08"',
+    "vp9": 'video/mp4; codecs="vp09.00.10.08"',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a list of episodes the page stands."""
+
+    number: int = 1
+    of: int = 1
+    following: str | None = None
+
+
+def task_of(episode: Episode) -> Task | None:
+    """Read the episode's task; None where it has none that is known here."""
+    try:
+        return tasks.load(episode.task, episode.root)
+    except DemosError:
+        return None
+
+
+def payload(
+    episode: Episode,
+    signer: Signer,
+    *,
+    reviewer: str = "",
+    place: Place | None = None,
+    at_s: float | None = None,
+) -> dict[str, Any]:
+    """Describe an episode to the player; moments are float milliseconds since its start."""
+    place = place or Place()
+    task = task_of(episode)
+    mine = {kind: own(episode.labels, kind, reviewer) for kind in KINDS} if reviewer else {}
+    phases = mine.get("phases") or label_rules.current(episode.labels, "phases")
+    rows = _rows(episode.labels, phases, _tiers(episode.labels, task))
+    start_ns, end_ns = _range(episode)
+    return {
+        "episode": episode.id,
+        "signals_url": signer.sign(signals_path(episode.id)),
+        "next_signals_url": signer.sign(signals_path(place.following)) if place.following else None,
+        "start_ms": start_ns / 1e6,
+        "end_ms": end_ns / 1e6,
+        "t_ms": None if at_s is None else at_s * 1e3,
+        "cameras": [
+            _camera(episode.id, name, summary, signer)
+            for name, summary in sorted(episode.manifest.cameras.items())
+            if not name.startswith("depth")
+        ],
+        "vocabulary": [
+            {"id": phase.id, "color": phase.color} for phase in tasks.vocabulary().phases
+        ],
+        "tiers": {tier.name: tier.phases for tier in task.tiers} if task else {},
+        "rows": rows,
+        "phases": _spans(phases.spans) if phases else [],
+        "outcomes": task.outcomes | {} if task and task.outcomes else _OUTCOMES,
+        "verdicts": _VERDICTS,
+        "outcome": _held(episode.labels, "outcome", mine.get("outcome")),
+        "verdict": _held(episode.labels, "verdict", mine.get("verdict")),
+        "opinions": _opinions(episode.labels, mine.get("outcome")),
+        "reviewer": reviewer,
+        "base": {kind: label.id if label else None for kind, label in mine.items()}
+        or dict.fromkeys(KINDS),
+        "position": f"{place.number} of {place.of}",
+        "answer": None,
+    }
+
+
+def _range(episode: Episode) -> tuple[int, int]:
+    parts = [*episode.manifest.streams.values(), *episode.manifest.cameras.values()]
+    starts = [part.start_ns for part in parts if part.start_ns is not None]
+    ends = [part.end_ns for part in parts if part.end_ns is not None]
+    spans = [span for label in episode.labels for span in label.spans]
+    ends += [span.end_ns for span in spans if not parts]
+    return min([0, *starts]), max([episode.manifest.duration_ns, *ends])
+
+
+def _camera(episode: str, name: str, summary: CameraSummary, signer: Signer) -> dict[str, Any]:
+    info = summary.info
+    kind = mimetypes.guess_type(summary.file)[0]
+    return {
+        "name": name,
+        "url": signer.sign(camera_path(episode, name)),
+        "codec": info.codec,
+        "mime": _MIME.get(info.codec, "") if kind == "video/mp4" else "",
+        "images": summary.images,
+        "rate_hz": info.rate_hz,
+        "start_ms": (summary.start_ns or 0) / 1e6,
+        "width": info.width,
+        "height": info.height,
+    }
+
+
+def _tiers(labels: Iterable[Label], task: Task | None) -> list[str]:
+    named = [tier.name for tier in task.tiers] if task else []
+    heard = {span.tier for label in labels for span in label.spans}
+    usual = ("task", "left_hand", "right_hand")
+    order = [*(tier for tier in usual if tier in named or tier in heard), *named, *sorted(heard)]
+    return list(dict.fromkeys(order))
+
+
+def _rows(
+    labels: Sequence[Label], phases: Label | None, tiers: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Lay labels out: per tier the phases that hold, then the machine's; then events per hand."""
+    machine = _newest(label for label in labels if label.of == "phases" and label.role == "machine")
+    rows = []
+    for tier in tiers:
+        for label in (phases, machine if machine is not phases else None):
+            if label is not None and (spans := [s for s in label.spans if s.tier == tier]):
+                rows.append(_row("phases", tier, label, spans, editable=label is phases))
+    for of, _ in _EVENTS:
+        held = label_rules.current(labels, of)
+        machine = _newest(label for label in labels if label.of == of and label.role == "machine")
+        for label in (held, machine if machine is not held else None):
+            for tier in tiers:
+                spans = [span for span in label.spans if span.tier == tier] if label else []
+                if label is not None and spans:
+                    rows.append(_row(of, tier, label, spans, editable=False))
+    return rows
+
+
+def _row(
+    of: LabelKind, tier: str, label: Label, spans: Sequence[Span], *, editable: bool
+) -> dict[str, Any]:
+    words = tier.replace("_", " ")
+    short = words.replace(" hand", "")
+    return {
+        "kind": of,
+        "tier": tier,
+        "title": words if of == "phases" else f"{short} {of}",
+        "by": _by(label),
+        "machine": label.role == "machine",
+        "editable": editable,
+        "spans": _spans(spans),
+    }
+
+
+def _spans(spans: Iterable[Span]) -> list[dict[str, Any]]:
+    return [
+        {
+            "start": span.start_ns / 1e6,
+            "end": span.end_ns / 1e6,
+            "tier": span.tier,
+            "value": span.value,
+            "confidence": span.confidence,
+            "notes": span.notes,
+        }
+        for span in spans
+    ]
+
+
+def _held(labels: Sequence[Label], kind: LabelKind, mine: Label | None) -> dict[str, str]:
+    label = mine or label_rules.current(labels, kind)
+    if label is None:
+        return {"value": "", "by": "", "reason": ""}
+    return {"value": label.value, "by": _by(label), "reason": label.note}
+
+
+def _opinions(labels: Sequence[Label], mine: Label | None) -> list[dict[str, Any]]:
+    """List who else said what of the outcome, the one that holds left out."""
+    held = mine or label_rules.current(labels, "outcome")
+    gone = {label.supersedes for label in labels}
+    newest: dict[tuple[str, str], Label] = {}
+    for label in labels:
+        if label.of == "outcome" and label.id not in gone:
+            newest[label.role, label.annotator] = label
+    others = [label for label in newest.values() if held is None or label.id != held.id]
+    return [
+        {"value": label.value, "by": _by(label), "machine": label.role == "machine"}
+        for label in others
+    ]
+
+
+def _newest(labels: Iterable[Label]) -> Label | None:
+    return max(labels, key=lambda label: (label.created_at, label.id), default=None)
+
+
+def _by(label: Label) -> str:
+    if label.role in ("machine", "simulator"):
+        return label.annotator
+    return f"{label.annotator} ({label.role})"
