@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
 
 FORMAT_VERSION = 1
+Container = Literal["zarr", "hdf5"]
 MANIFEST = "manifest.json"
+TOMBSTONE = "tombstone.json"
 STORE_FILE = "store.json"
+LOG = "recording.log"
 SIGNALS = {"zarr": "signals.zarr.zip", "hdf5": "signals.h5"}
 FOLDERS = (
     "embodiments",
@@ -22,6 +27,11 @@ FOLDERS = (
     "ledger",
     "cache",
 )
+PUBLISHED = ("sessions", "episodes", "labels", "results", "selections")
+"""Folders in which every file is in a ledger."""
+
+EDITABLE = ("embodiments", "tasks", "plans")
+"""Folders of YAML that people edit; only the kept copies `<name>@<hash>.yaml` are in a ledger."""
 
 
 def episode_dir(root: Path, episode: str) -> Path:
@@ -34,13 +44,18 @@ def label_dir(root: Path, episode: str) -> Path:
     return root / "labels" / episode[-2:] / episode
 
 
+def label_file(root: Path, episode: str, label: str) -> Path:
+    """`labels/<xx>/<episode>/<ulid>.json`."""
+    return label_dir(root, episode) / f"{label}.json"
+
+
 def session_file(root: Path, session: str) -> Path:
     """`sessions/<ulid>.json`."""
     return root / "sessions" / f"{session}.json"
 
 
 def recording_dir(root: Path, recording: str) -> Path:
-    """`recordings/<ulid>/`: an episode being recorded."""
+    """`recordings/<ulid>/`: an episode being recorded or published."""
     return root / "recordings" / recording
 
 
@@ -57,3 +72,13 @@ def result_file(root: Path, kind: str, run: str, part: str) -> Path:
 def used_file(root: Path, folder: str, name: str, sha256: str) -> Path:
     """`tasks/<name>@<hash>.yaml`: the very bytes an episode used, kept beside the editable one."""
     return root / folder / f"{name}@{sha256[:12]}.yaml"
+
+
+def video_name(camera: str, suffix: str = ".mp4") -> str:
+    """`<camera>.mp4`; characters that a file name cannot have are percent-encoded."""
+    return quote(camera, safe=" ()+,=@[]") + suffix
+
+
+def relative(root: Path, path: Path) -> str:
+    """Return a path as a ledger names it: from the store's root, with forward slashes."""
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,33 @@
+"""The store: episodes as files, published whole, never changed; and the recorder that fills it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from demos.store.episodes import EpisodeStore
+
+if TYPE_CHECKING:
+    from demos.store.recorder import EpisodeRecording, Recorder
+    from demos.store.recover import recover
+    from demos.store.verify import verify
+    from demos.store.withdraw import withdraw
+
+_HOMES = {
+    "EpisodeRecording": "recorder",
+    "Recorder": "recorder",
+    "recover": "recover",
+    "verify": "verify",
+    "withdraw": "withdraw",
+}
+__all__ = ["EpisodeRecording", "EpisodeStore", "Recorder", "recover", "verify", "withdraw"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the recorder, or the like, when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,206 @@
+"""The few functions through which a store writes: whole, synced, and never over something else.
+
+What must survive a power cut passes through here and nowhere else: a file's bytes are synced
+before its name appears, and a folder is synced after a name in it changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from demos.errors import StoreError
+
+STAGED = ".new-"
+"""How a file is called until its line is in the ledger; `demos recover` completes or removes it."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def failure(error: OSError, what: str) -> StoreError:
+    """Say in our words what the operating system refused: `what` reads "cannot <what>"."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in _FULL:
+        return StoreError(f"cannot {what}: {reason}").with_hint(
+            "free some space; what was published or acknowledged before is safe, and "
+            "`demos recover STORE` completes what was interrupted"
+        )
+    if error.errno in _REFUSED:
+        place = f" ({error.filename})" if error.filename else ""
+        return StoreError(f"cannot {what}: {reason}{place}").with_hint(
+            "the folder must be writable for you: check its owner, its mode and how it is mounted"
+        )
+    place = f" ({error.filename})" if error.filename else ""
+    return StoreError(f"cannot {what}: {reason}{place}").with_hint(
+        "check the disk and the path, then run `demos verify STORE`"
+    )
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Turn every OSError inside into a StoreError that says what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(error, what) from error
+
+
+def append(fd: int, content: bytes) -> None:
+    """Write all of `content` at the end of an open file. Raises OSError, maybe after a part."""
+    done = os.write(fd, content)
+    while done < len(content):
+        done += os.write(fd, content[done:])
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's bytes are on disk, whoever wrote them."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    sync_file(path)
+
+
+def make_folder(path: Path, *, inside: Path) -> None:
+    """Make a folder and its parents below `inside`; on return they survive a power cut.
+
+    A folder that is there already is synced into its parent too: whoever made it may be about
+    to do so still.
+    """
+    missing = []
+    at = path
+    while at != inside:
+        missing.append(at)
+        at = at.parent
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            folder.mkdir()
+        sync_folder(folder.parent)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not exist and sync it; its name is not synced yet."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        append(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def staged(path: Path, content: bytes) -> Iterator[None]:
+    """Put `content` at `path`, synced, with a second name while the `with` block runs.
+
+    The block enters the file into the ledger. Where it does not end, the second name stays and
+    tells `demos recover` that the ledger may lack the file. A lock on it says that its writer
+    lives. Raises FileExistsError where `path` exists: nothing is ever overwritten.
+    """
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    second, fd = _second_name(path)
+    try:
+        try:
+            append(fd, content)
+            os.fsync(fd)
+            os.link(second, path)
+        except BaseException:
+            with suppress(OSError):
+                second.unlink()
+            raise
+        sync_folder(path.parent)
+        yield
+        second.unlink()
+    finally:
+        os.close(fd)
+
+
+def _second_name(path: Path) -> tuple[Path, int]:
+    while True:
+        second = path.with_name(f"{STAGED}{secrets.token_hex(4)}-{path.name}")
+        fd = os.open(second, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return second, fd
+        os.close(fd)  # a `recover` that ran at this very moment took it for a leftover
+
+
+def final_name(second: Path) -> Path:
+    """Return the path that a second name stands for."""
+    return second.with_name(second.name[len(STAGED) + 9 :])
+
+
+def rename_folder(source: Path, target: Path) -> None:
+    """Give a synced folder its final name, in one step and durably.
+
+    Raises OSError where `target` is a folder with anything in it: nothing is overwritten.
+    """
+    source.rename(target)
+    sync_folder(target.parent)
+    sync_folder(source.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; what is gone already is no error."""
+    try:
+        children = list(path.iterdir())
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        path.unlink(missing_ok=True)
+        return
+    for child in children:
+        if child.is_dir() and not child.is_symlink():
+            remove(child)
+        else:
+            child.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        path.rmdir()
+
+
+class Claim:
+    """An exclusive lock on a folder, held until `release` or until its process dies."""
+
+    def __init__(self, folder: Path, fd: int) -> None:
+        self.folder, self._fd = folder, fd
+
+    @classmethod
+    def take(cls, folder: Path) -> Self | None:
+        """Claim a folder; None where a living process holds it or it is no more."""
+        path = folder / "lock"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # the folder may have been cleared away between the open and the lock
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return cls(folder, fd)
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(fd)
+        return None
+
+    @property
+    def held(self) -> bool:
+        """Whether the folder is still claimed."""
+        return self._fd >= 0
+
+    def release(self) -> None:
+        """Let go; the folder stays as it is."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
