@@ -56,6 +56,20 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
 
+def decoded_at(path: Path, indices: Sequence[int]) -> tuple[int, npt.NDArray[np.uint8]]:
+    """Decode a video in sequence; return how many images it has, and those at `indices`."""
+    import av
+
+    kept: dict[int, npt.NDArray[np.uint8]] = {}
+    count = 0
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if count in indices:
+                kept[count] = frame.to_ndarray(format="rgb24")
+            count += 1
+    return count, np.stack([kept[index] for index in indices])
+
+
 def write_v30(
     root: Path,
     lengths: Sequence[int] = (6, 9, 5),

@@ -16,7 +16,7 @@ from demos.errors import DemosError, ImportFailed
 from demos.formats import lerobot as layout
 from demos.formats.files import is_pointer, licence, modified, parquet_table, whole_file
 from demos.formats.lerobot_rows import channel_names, hold_against, words_of
-from demos.formats.names import slug, task_id, word
+from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
 from demos.formats.segments import Packets, cut, is_mp4, packets_of, span_of
 from demos.formats.steps import Steps, read_steps
@@ -108,7 +108,7 @@ class _Source:
         self.assumed.append("dates: the source has none, the files' modification times are used")
         self.session = Session(
             id=new_id(),
-            embodiment=self.body.id if self.body else slug(info.robot_type) or "unknown",
+            embodiment=self.body.id if self.body else word(info.robot_type or "unknown"),
             operator=options.operator or "unknown",
             started_at=moment,
             hardware=Hardware(
