@@ -175,7 +175,7 @@ def _streams(clock: tuple[Any, Any, Any]) -> st.SearchStrategy[Stream]:
     return make()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(given_streams=stream_sets())
 @example(given_streams={})
 def test_zarr_and_hdf5_give_back_the_same_streams_bit_for_bit(
@@ -563,7 +563,7 @@ def test_any_flipped_bit_is_found_and_none_reads_as_other_numbers(
     whole, random = signals.read_bytes(), np.random.default_rng(2)
     hurt = tmp_path / "hurt"
 
-    for place in random.integers(0, len(whole), 250).tolist():
+    for place in random.integers(0, len(whole), 120).tolist():
         broken = bytearray(whole)
         broken[place] ^= 1 << int(random.integers(0, 8))
         hurt.write_bytes(broken)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,7 @@ class Hdf5:
 
     path: Path
     contents: Mapping[str, Any]
+    trusted: ClassVar[bool] = False  # Fletcher-32 takes 0x0000 for 0xffff
 
     @classmethod
     def open(cls, path: Path) -> Hdf5:
