@@ -106,6 +106,9 @@ def simulated(episode: Episode, plant: Plant, run: Run) -> Trace:
             for finger, noise in noises.items()
             if (force := _pad_force(plant, run, hand.name, finger)) is not None
         ]
+        if not noises:
+            # the recording's taxels are all constant: nothing to compare, and nothing missing
+            contacts[hand.name] = []
         if felt and len(stamps):
             contacts[hand.name] = _hand_contacts(felt, hand.name)
             forces[hand.name] = (stamps, np.sum([each.force for each in felt], axis=0))

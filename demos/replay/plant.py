@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,7 @@ from demos import mapping, physics, timeline
 from demos._content import content
 from demos.errors import ImportFailed, ReplayFailed, UnknownName
 from demos.model import Embodiment, Episode, Stream
-from demos.physics import Prop
+from demos.physics import Floats, Prop
 
 Indices = npt.NDArray[np.intp]
 
@@ -107,7 +107,8 @@ def plant(episode: Episode, model_path: Path | None = None) -> Plant:
         remarks=tuple(remarks),
     )
     _check_ranges(found, position, moving)
-    return found
+    changed = _set_gains(episode, found)
+    return replace(found, remarks=(*found.remarks, *changed, *_unheard(episode, found)))
 
 
 def _needed(episode: Episode, name: str) -> Stream:
@@ -136,10 +137,15 @@ def _model_file(body: Embodiment, scene: Mapping[str, Any], given: Path | None) 
 
 def _props(episode: Episode, scene: Mapping[str, Any], file: Path) -> tuple[list[Prop], list[str]]:
     """Take objects from the simulator's own scene, else by the names of recorded poses."""
-    if scene.get("props"):
-        return [Prop(**prop) for prop in scene["props"]], []
     kinds = {path.stem for path in (file.parent / "props").glob("*.xml")}
     props, remarks = [], []
+    if scene.get("props"):
+        props = [Prop(**prop) for prop in scene["props"]]
+        lacking = [prop.name for prop in props if prop.kind not in kinds]
+        remarks += (
+            [f"not simulated, the model has no such prop: {_listed(lacking)}"] if lacking else []
+        )
+        return [prop for prop in props if prop.kind in kinds], remarks
     for name, stream in episode.streams.items():
         if not name.startswith("pose.object.") or not len(stream):
             continue
@@ -201,17 +207,66 @@ def _check_ranges(found: Plant, position: Stream, moving: Mapping[str, int]) -> 
     limited = found.model.jnt_limited[numbers].astype(bool)
     low, high = found.model.jnt_range[numbers].T
     centre, half = (low + high) / 2, (high - low) / 2
-    away = np.abs(position.values[:, found.columns].astype(np.float64) - centre)
-    farthest = np.nanmax(away, axis=0, initial=0.0)
-    wrong = np.flatnonzero(limited & (farthest > BEYOND_LIMITS * half + 0.05))
+    readings = np.nan_to_num(
+        position.values[:, found.columns].astype(np.float64), posinf=0.0, neginf=0.0
+    )
+    beyond = np.abs(readings - centre) > BEYOND_LIMITS * half + 0.05
+    wrong = np.flatnonzero(limited & beyond.any(axis=0))
     if len(wrong):
         first = int(wrong[0])
         channel = position.channels[int(found.columns[first])]
-        reading = centre[first] + farthest[first]
+        reading = readings[np.abs(readings[:, first] - centre[first]).argmax(), first]
         raise ReplayFailed(
             f"{channel} reads up to {reading:.2f}, and {found.joints[first]} turns from "
             f"{low[first]:.2f} to {high[first]:.2f} rad"
         ).with_hint("degrees, an offset or another joint? mend the mapping of the import")
+
+
+def _set_gains(episode: Episode, found: Plant) -> list[str]:
+    """Give the model's servos the recorded kp and kd, where they are other than its own."""
+    bias, remarks = found.model.actuator_biasprm, []
+    for what, column in (("kp", 1), ("kd", 2)):
+        told = _told(episode, found, what)
+        if told is None:
+            continue
+        gain = np.nanmedian(told, axis=0)
+        other = np.isfinite(gain) & ~np.isclose(-bias[found.actuators, column], gain, rtol=1e-2)
+        servos = found.actuators[other]
+        bias[servos, column] = -gain[other]
+        if what == "kp":
+            found.model.actuator_gainprm[servos, 0] = gain[other]
+        if other.any():
+            names = [found.commanded[number] for number in np.flatnonzero(other)]
+            remarks.append(f"recorded {what} instead of the model's: {_listed(names, 4)}")
+        if np.nanmax(np.ptp(told, axis=0) - 1e-2 * np.abs(gain)) > 0:
+            remarks.append(f"{what} changed during the recording; its median is used")
+    return remarks
+
+
+def _unheard(episode: Episode, found: Plant) -> list[str]:
+    """Name what the robot was told and the model's servos cannot be."""
+    remarks = []
+    velocity = _told(episode, found, "velocity")
+    if velocity is not None and np.nanmax(np.abs(velocity)) > 0:
+        remarks.append("target velocities are not replayed: the model's servos damp towards rest")
+    effort = _told(episode, found, "effort")
+    if effort is not None and np.nanmax(np.abs(effort)) > 0:
+        joints = [found.joints.index(name) for name in found.commanded if name in found.joints]
+        kept = all(found.model.jnt_actgravcomp[_joint_of(found, number)] for number in joints)
+        remarks += [] if kept else ["feed-forward efforts are not replayed"]
+    return remarks
+
+
+def _told(episode: Episode, found: Plant, what: str) -> Floats | None:
+    stream = episode.streams.get(f"joint_command.{what}")
+    command = episode.streams["joint_command"]
+    if stream is None or not len(stream) or stream.channels != command.channels:
+        return None
+    return np.asarray(stream.values[:, found.command_columns], np.float64)
+
+
+def _joint_of(found: Plant, number: int) -> int:
+    return int(found.model.dof_jntid[found.dof[number]])
 
 
 @cache

@@ -100,10 +100,12 @@ def start_pose(episode: Episode, name: str, at_ns: int) -> Floats | None:
     stamps, values = finite(stream)
     if not len(stamps):
         return None
-    early = stamps <= max(at_ns, int(stamps[0])) + START_S * 1e9
-    pose = np.array(values[early].mean(axis=0))
+    early = values[stamps <= max(at_ns, int(stamps[0])) + START_S * 1e9].copy()
+    # q and -q are one rotation: averaged only on one side
+    early[:, 3:] *= np.where(early[:, 3:] @ early[0, 3:] < 0, -1.0, 1.0)[:, None]
+    pose = early.mean(axis=0)
     pose[3:] /= np.linalg.norm(pose[3:])
-    return pose
+    return np.asarray(pose)
 
 
 def targets(
