@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import webbrowser
@@ -16,7 +17,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from demos._content import content
-from demos.errors import DemosError, StoreError, require
+from demos.errors import DemosError, require
 from demos.library import Store
 from demos.server.media import routes
 from demos.server.signing import Signer
@@ -45,13 +46,14 @@ def app(store: Path) -> App:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     signer = Signer()
-    return streamlit.App(
+    viewer: App = streamlit.App(
         content("viewer") / "app.py",
         secrets={"demos": {"store": str(root), "key": signer.key.hex()}},
         routes=routes(lambda: opened, signer),
         # a page of another site whose name resolves to this machine is not let in
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
     )
+    return viewer
 
 
 def serve(
@@ -83,17 +85,21 @@ def background(store: Path, *, port: int | None = None, timeout_s: float = 60) -
     """
     chosen = free_port() if port is None else _checked(port)
     command = [sys.executable, "-m", "demos.server", str(store), "--port", str(chosen)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    # a file, not a pipe: nobody reads while the viewer runs, and a full pipe would stop it
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
         try:
             if not _answers(chosen, timeout_s, alive=lambda: process.poll() is None):
-                process.kill()
-                said = process.communicate()[0].decode(errors="replace").strip()
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip()
                 raise ServerFailed(f"the viewer did not start: {said[-2000:] or 'no answer'}")
             yield address(chosen)
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=10)
+                process.wait(timeout=10)
             process.kill()
 
 
@@ -132,6 +138,7 @@ def _configuration(port: int) -> dict[str, Any]:
         "browser.serverAddress": HOST,
         "client.toolbarMode": "viewer",
         "client.showErrorLinks": False,
+        "logger.hideWelcomeMessage": True,
     }
 
 

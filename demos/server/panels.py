@@ -1,4 +1,4 @@
-"""The panels beside the player: findings, scores, gaps, facts and source, each saying it if empty."""
+"""The panels beside the player; each says in words why it is empty and what would fill it."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def findings(state: Served, episode: Episode) -> float | None:
         hide_index=True,
         height=min(_HEIGHT, 38 + 35 * len(rows)),
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode="single-cell",
         key=f"findings-{episode.id}",
         column_config={"at": st.column_config.NumberColumn("at", format="%.2f s", width="small")},
     )
-    picked = event.selection.rows
+    picked = [row for row, _ in event.selection.cells]
     if not picked:
         st.caption("Click a finding to go there.")
         return None
@@ -104,7 +104,7 @@ def facts(episode: Episode) -> None:
     }
     st.table(_words({name: value for name, value in said.items() if value not in (None, "")}))
     rows = {
-        name: f"{part.shape[0]:,} × {' × '.join(map(str, part.shape[1:]))}"
+        name: f"{part.shape[0]:,} samples of {' by '.join(map(str, part.shape[1:]))}"
         for name, part in manifest.streams.items()
     }
     cameras = {name: f"{part.images:,} images" for name, part in manifest.cameras.items()}

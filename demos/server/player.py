@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from demos import labels as label_rules
@@ -27,11 +28,6 @@ _OUTCOMES = {
     "failure": "The task was not done.",
     "aborted": "It was ended before it was decided.",
 }
-_EVENTS: tuple[tuple[LabelKind, str], ...] = (
-    ("contacts", "contact"),
-    ("slips", "slips"),
-    ("grasps", "grasps"),
-)
 _MIME = {
     "h264": 'video/mp4; codecs="avc1.42E01E"',
     "hevc": 'video/mp4; codecs="hvc1.1.6.L93.B0"',
@@ -56,6 +52,15 @@ def task_of(episode: Episode) -> Task | None:
         return tasks.load(episode.task, episode.root)
     except DemosError:
         return None
+
+
+def moment(text: str) -> float | None:
+    """Read a moment in seconds from an address; None where it says none."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if isfinite(seconds) else None
 
 
 def payload(
@@ -91,7 +96,7 @@ def payload(
         "tiers": {tier.name: tier.phases for tier in task.tiers} if task else {},
         "rows": rows,
         "phases": _spans(phases.spans) if phases else [],
-        "outcomes": task.outcomes | {} if task and task.outcomes else _OUTCOMES,
+        "outcomes": task.outcomes if task and task.outcomes else _OUTCOMES,
         "verdicts": _VERDICTS,
         "outcome": _held(episode.labels, "outcome", mine.get("outcome")),
         "verdict": _held(episode.labels, "verdict", mine.get("verdict")),
@@ -105,12 +110,12 @@ def payload(
 
 
 def _range(episode: Episode) -> tuple[int, int]:
-    parts = [*episode.manifest.streams.values(), *episode.manifest.cameras.values()]
-    starts = [part.start_ns for part in parts if part.start_ns is not None]
-    ends = [part.end_ns for part in parts if part.end_ns is not None]
-    spans = [span for label in episode.labels for span in label.spans]
-    ends += [span.end_ns for span in spans if not parts]
-    return min([0, *starts]), max([episode.manifest.duration_ns, *ends])
+    manifest = episode.manifest
+    reach = [(part.start_ns, part.end_ns) for part in manifest.streams.values()]
+    reach += [(part.start_ns, part.end_ns) for part in manifest.cameras.values()]
+    starts = [start for start, _ in reach if start is not None]
+    ends = [end for _, end in reach if end is not None]
+    return min([0, *starts]), max([manifest.duration_ns, *ends])
 
 
 def _camera(episode: str, name: str, summary: CameraSummary, signer: Signer) -> dict[str, Any]:
@@ -141,34 +146,29 @@ def _rows(
     labels: Sequence[Label], phases: Label | None, tiers: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Lay labels out: per tier the phases that hold, then the machine's; then events per hand."""
-    machine = _newest(label for label in labels if label.of == "phases" and label.role == "machine")
     rows = []
+    machine = _newest(label for label in labels if label.of == "phases" and label.role == "machine")
     for tier in tiers:
-        for label in (phases, machine if machine is not phases else None):
-            if label is not None and (spans := [s for s in label.spans if s.tier == tier]):
-                rows.append(_row("phases", tier, label, spans, editable=label is phases))
-    for of, _ in _EVENTS:
+        rows.append(_row("phases", tier, phases, editable=True))
+        if machine is not None and machine is not phases:
+            rows.append(_row("phases", tier, machine, editable=False))
+    for of in ("contacts", "slips", "grasps"):
         held = label_rules.current(labels, of)
         machine = _newest(label for label in labels if label.of == of and label.role == "machine")
         for label in (held, machine if machine is not held else None):
-            for tier in tiers:
-                spans = [span for span in label.spans if span.tier == tier] if label else []
-                if label is not None and spans:
-                    rows.append(_row(of, tier, label, spans, editable=False))
-    return rows
+            rows += [_row(of, tier, label, editable=False) for tier in tiers]
+    return [row for row in rows if row["editable"] or row["spans"]]
 
 
-def _row(
-    of: LabelKind, tier: str, label: Label, spans: Sequence[Span], *, editable: bool
-) -> dict[str, Any]:
+def _row(of: LabelKind, tier: str, label: Label | None, *, editable: bool) -> dict[str, Any]:
     words = tier.replace("_", " ")
-    short = words.replace(" hand", "")
+    spans = [span for span in label.spans if span.tier == tier] if label else []
     return {
         "kind": of,
         "tier": tier,
-        "title": words if of == "phases" else f"{short} {of}",
-        "by": _by(label),
-        "machine": label.role == "machine",
+        "title": words if of == "phases" else f"{words.replace(' hand', '')} {of}",
+        "by": _by(label) if label else "nobody yet",
+        "machine": label is not None and label.role == "machine",
         "editable": editable,
         "spans": _spans(spans),
     }

@@ -67,17 +67,22 @@ class Player {
     video.style.aspectRatio = `${camera.width} / ${camera.height}`;
     const film = new Film(video, camera);
     film.caption = add(tile, "figcaption", "", camera.name);
-    const fail = (why) => {
+    const fail = (why, details = "") => {
       if (this.dead || !film.usable) return;
       film.usable = false;
       video.hidden = true;
-      say(tile, `Camera ${camera.name}: ${why} Everything else works without it.`, "alert");
+      film.caption.hidden = true;
+      say(tile, `Camera ${camera.name}: ${why} Everything else works without it.`, "alert").title = details;
       this.clock?.onMove();
     };
     if (!camera.images) fail("it recorded no image.");
     else if (camera.mime && video.canPlayType(camera.mime) === "") fail(`this browser cannot play ${camera.codec} video.`);
     else {
-      video.addEventListener("error", () => fail(`its video could not be played (${camera.codec}: ${video.error?.message || "not readable"}).`), { signal: this.closing.signal });
+      const broken = () => {
+        const unknown = video.error?.code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED;
+        fail(unknown ? `this browser cannot play ${camera.codec} video, or the file is not there.` : "its video broke off.", video.error?.message);
+      };
+      video.addEventListener("error", broken, { signal: this.closing.signal });
       video.src = camera.url;
     }
     return film;

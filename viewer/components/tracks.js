@@ -65,6 +65,18 @@ export class PhaseEdit {
     if (this.selected) this.change(() => (this.selected.value = value));
   }
 
+  /** Begin a phase in the empty stretch around a moment, as long as its neighbours leave room. */
+  begin(tier, value, moment, range) {
+    const row = this.tier(tier);
+    if (row.some((span) => span.start <= moment && moment < span.end)) return;
+    const start = Math.max(range[0], ...row.filter((span) => span.end <= moment).map((span) => span.end));
+    const end = Math.min(range[1], ...row.filter((span) => span.start > moment).map((span) => span.start));
+    this.change(() => {
+      this.selected = { start, end, tier, value, confidence: null, notes: {} };
+      this.spans.push(this.selected);
+    });
+  }
+
   /** Move one end of a span; an adjoining neighbour moves along, no other is run over. */
   moveEnd(span, which, moment, remember = true) {
     const row = this.tier(span.tier);
@@ -95,6 +107,7 @@ export class Tracks {
     box.addEventListener("pointerdown", (event) => this.press(event));
     box.addEventListener("pointermove", (event) => this.drag(event));
     box.addEventListener("pointerup", () => this.drop());
+    box.addEventListener("dblclick", (event) => this.begin(event));
     this.render();
   }
 
@@ -108,7 +121,7 @@ export class Tracks {
   }
 
   row(row) {
-    const line = add(this.area, "div", `track ${row.kind} ${row.machine ? "machine" : ""}`);
+    const line = add(this.area, "div", `track ${row.kind} ${row.machine ? "machine" : ""} ${row.editable ? "editable" : ""}`);
     line.dataset.kind = row.kind;
     line.dataset.tier = row.tier;
     const name = add(line, "span", "track-name", row.title);
@@ -116,6 +129,7 @@ export class Tracks {
     const strip = add(line, "div", "strip");
     const spans = row.editable ? this.edit.tier(row.tier) : row.spans;
     for (const span of spans) this.span(strip, span, row);
+    if (!spans.length) add(strip, "em", "", "double-click to begin a phase");
     add(line, "span", "track-by", row.by).title = row.by;
   }
 
@@ -157,6 +171,13 @@ export class Tracks {
     const strip = this.box.querySelector(".cursor-lane").getBoundingClientRect();
     const [from, to] = this.axis.view;
     return from + ((event.clientX - strip.left) / strip.width) * (to - from);
+  }
+
+  begin(event) {
+    const line = event.target.closest(".track");
+    const row = line && this.data.rows.find((each) => each.editable && each.tier === line.dataset.tier);
+    const word = row && (this.data.tiers[row.tier] || [])[0];
+    if (word && event.target.closest(".strip") && !event.target.closest(".span")) this.edit.begin(row.tier, word, this.timeAt(event), this.axis.range);
   }
 
   press(event) {

@@ -5,7 +5,7 @@ import streamlit as st
 from demos.errors import DemosError
 from demos.server.component import player_component
 from demos.server.panels import facts, findings, gaps, headline, provenance, scores
-from demos.server.player import Place, payload, task_of
+from demos.server.player import Place, moment, payload, task_of
 from demos.server.reviews import read_review, save
 from demos.server.session import served
 
@@ -71,10 +71,6 @@ with narrow:
         with tab:
             words(episode)
 
-try:
-    asked_s = float(st.query_params.get("t", ""))
-except ValueError:
-    asked_s = None
 with wide:
     texts = player_component()
     player = st.components.v2.component("demos_player", html=texts.html, css=texts.css, js=texts.js)
@@ -83,7 +79,7 @@ with wide:
         state.signer,
         reviewer=(reviewer or "").strip(),
         place=Place(number + 1, len(queue), queue[(number + 1) % len(queue)]),
-        at_s=start_s if start_s is not None else asked_s,
+        at_s=start_s if start_s is not None else moment(st.query_params.get("t", "")),
     )
     data["answer"] = st.session_state.get("answer")
     player(key="player", data=data, on_save_change=on_save, on_go_change=on_go)

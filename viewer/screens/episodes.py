@@ -68,7 +68,7 @@ event = st.dataframe(
     hide_index=True,
     height=min(720, 40 + 35 * len(table)),
     on_select="rerun",
-    selection_mode="single-row",
+    selection_mode="single-cell",
     key="table",
     column_config={
         "recorded_at": st.column_config.DatetimeColumn("recorded", format="YYYY-MM-DD HH:mm"),
@@ -76,6 +76,6 @@ event = st.dataframe(
     },
 )
 st.session_state["queue"] = table["id"].tolist()
-if event.selection.rows:
-    opened = table["id"].iloc[event.selection.rows[0]]
+if event.selection.cells:
+    opened = table["id"].iloc[event.selection.cells[0][0]]
     st.switch_page("screens/episode.py", query_params={"episode": opened})
