@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from demos._content import content
@@ -27,6 +28,20 @@ def load(embodiment_id: str, store: Path | None = None) -> Embodiment:
     """Read an embodiment by its id. Raises UnknownName or SchemaMismatch."""
     path = file(embodiment_id, store)
     return read_yaml(Embodiment, path.read_bytes(), where=str(path))
+
+
+def recognise(name: str, store: Path | None = None) -> Embodiment | None:
+    """Find the embodiment whose id or alias is `name`, case, spaces, `-` and `_` aside."""
+    wanted = _plain(name)
+    for known in names(store) if wanted else ():
+        body = load(known, store)
+        if wanted in {_plain(alias) for alias in (body.id, *body.aliases)}:
+            return body
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_.\-]+", "", name).casefold()
 
 
 def _files(store: Path | None) -> dict[str, Path]:

@@ -11,12 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from demos import embodiment as embodiments
 from demos.errors import ImportFailed
 from demos.model import Embodiment, Finding, Joint, Nanoseconds, Stream, StreamInfo, Values
 from demos.model.records import Clock
@@ -53,16 +51,6 @@ class Connection:
     def complete(self) -> bool:
         """Say whether every channel is connected or ignored on purpose."""
         return not self.unknown
-
-
-def recognise(name: str, store: Path | None = None) -> Embodiment | None:
-    """Find the body that calls itself `name`, by its id or one of its aliases."""
-    wanted = _plain(name)
-    for known in embodiments.names(store) if wanted else ():
-        body = embodiments.load(known, store)
-        if wanted in {_plain(alias) for alias in (body.id, *body.aliases)}:
-            return body
-    return None
 
 
 def connect(channels: Sequence[str], body: Embodiment, *, ignore: Iterable[str] = ()) -> Connection:

@@ -161,7 +161,7 @@ def test_a_joint_at_rest_has_no_sign() -> None:
 
 @pytest.mark.parametrize("name", ["unitree_g1_inspire", "Unitree_G1_Inspire", "unitree g1 inspire"])
 def test_a_body_is_recognised_by_the_name_a_source_gives_it(name: str) -> None:
-    body = mapping.recognise(name)
+    body = embodiments.recognise(name)
 
     assert body is not None
     assert body.id == "unitree_g1_inspire"
@@ -169,7 +169,7 @@ def test_a_body_is_recognised_by_the_name_a_source_gives_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "unitree", "GR1ArmsOnly"])
 def test_no_body_is_guessed(name: str) -> None:
-    assert mapping.recognise(name) is None
+    assert embodiments.recognise(name) is None
 
 
 @pytest.mark.parametrize("name", embodiments.names())

@@ -23,30 +23,29 @@ def numbers(column: Any, name: str) -> npt.NDArray[Any] | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind = column.type
-    nested: list[int | None] = []
+    kind, leaf = column.type, _leaf(column.type)
+    if pa.types.is_binary(leaf) or pa.types.is_large_binary(leaf):
+        raise _odd(name, "raw bytes, which are neither numbers nor words")
+    if not (pa.types.is_floating(leaf) or pa.types.is_integer(leaf) or pa.types.is_boolean(leaf)):
+        return None
     while isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     flat = pa.chunked_array([_storage(chunk) for chunk in column.chunks], type=kind)
-    rows = len(flat)
-    while (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ):
+    rows, shape = len(flat), []
+    while kind != leaf:
         if flat.null_count:
-            raise _ragged(name, "a row without values")
+            raise _odd(name, "a row without values")
         widths = pc.unique(pc.list_value_length(flat))
         if len(widths) > 1:
-            raise _ragged(name, "rows of different length")
-        nested.append(widths[0].as_py() if len(widths) else None)
+            raise _odd(name, "rows of different length")
+        shape.append(widths[0].as_py() if len(widths) else 0)
         kind, flat = kind.value_type, pc.list_flatten(flat)
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        return None
-    if flat.null_count and not pa.types.is_floating(kind):
-        raise _ragged(name, f"{flat.null_count} missing values")
+    if flat.null_count and not pa.types.is_floating(leaf):
+        raise _odd(name, f"{flat.null_count} missing values")
     values = flat.to_numpy()
-    shape = tuple(0 if n is None else n for n in nested) or (1,)
+    shape = shape or [1]
     if len(values) != rows * math.prod(shape):
-        raise _ragged(name, "rows of different length")
+        raise _odd(name, "rows of different length")
     return np.ascontiguousarray(values.reshape(rows, *shape))
 
 
@@ -63,6 +62,19 @@ def changes(values: Sequence[object]) -> list[tuple[int, Any]]:
     return found
 
 
+def _leaf(kind: Any) -> Any:
+    import pyarrow as pa
+
+    types = pa.types
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            kind = kind.value_type
+        else:
+            return kind
+
+
 def _storage(chunk: Any) -> Any:
     import pyarrow as pa
 
@@ -71,7 +83,7 @@ def _storage(chunk: Any) -> Any:
     return chunk
 
 
-def _ragged(name: str, why: str) -> ImportFailed:
+def _odd(name: str, why: str) -> ImportFailed:
     return ImportFailed(f"column {name} has {why}").with_hint(
         "mend the column in the source, or leave it out there"
     )

@@ -21,6 +21,9 @@ KEYS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 TOLERANCE_S = 1e-4
 """LeRobot's own tolerance between a timestamp and row / fps."""
 
+MOST_CHANGES = 1000
+"""Words are kept in the manifest, one event a change."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ticks:
@@ -69,7 +72,10 @@ def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:
         try:
             values = numbers(column, name)
             if values is None:
-                words[name] = changes(column.to_pylist())
+                found = changes(column.to_pylist())
+                if len(found) > MOST_CHANGES:
+                    lost[name] = f"its words change {len(found)} times, {MOST_CHANGES} are kept"
+                words[name] = found[:MOST_CHANGES]
             elif values.size == 0 and len(values):
                 lost[name] = "it has no values"
             elif name in KEYS:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from demos import embodiment as embodiments
 from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import lerobot as layout
@@ -42,6 +43,7 @@ _OPAQUE = (
     "the source does not say whether it is absolute or relative"
 )
 _WHOLE_TABLE_BYTES = 64_000_000
+_OPEN_VIDEOS = 16
 
 
 @importers.adding("lerobot")
@@ -94,7 +96,7 @@ class _Source:
     def __post_init__(self) -> None:
         info, options = self.survey.info, self.options
         self.body = options.embodiment
-        if self.body is None and (found := mapping.recognise(info.robot_type, options.store)):
+        if self.body is None and (found := embodiments.recognise(info.robot_type, options.store)):
             self.body = found
             self.assumed.append(f"embodiment {found.id}, from robot_type {info.robot_type!r}")
         elif self.body is None:
@@ -158,7 +160,12 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
         )
     for name in pictures:
         notes.missing.append(f"camera {name}: images inside parquet files are not read")
-        notes.find("camera", f"the images of {name} lie inside the parquet file and are not read")
+        notes.find(
+            "camera",
+            f"the images of {name} lie inside the parquet file and are not read",
+            "turn them into videos with LeRobot's tools and import the folder again",
+            stream=f"image.{_camera(source, name)}",
+        )
     hold_against(entry, steps, notes)
     streams = _streams(source, steps, notes)
     videos = _videos(source, entry, steps, notes)
@@ -166,8 +173,7 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
     files = [entry.data, *(entry.videos[key].path for key in entry.videos if key in videos)]
     named: dict[str, VideoFile] = {}
     for key, video in videos.items():
-        camera = _camera(source, key)
-        named[camera if camera not in named else f"{camera}.{word(key)}"] = video
+        named[word(key) if (name := _camera(source, key)) in named else name] = video
     task = source.options.task or task_id(instruction)
     if source.options.task is None:
         notes.assumed.append("task: the source has no task ids, one is made of the instruction")
@@ -316,7 +322,7 @@ def _videos(
                 measured=float(len(video.time_ns) - len(steps)),
                 unit="images",
             )
-    if videos:
+    if any(len(video.time_ns) == len(steps) for video in videos.values()):
         notes.assumed.append("images: made at the moments of their rows, one a row, in order")
     return videos
 
@@ -335,7 +341,8 @@ def _video(
     if segment.from_s is not None and segment.to_s is not None:
         packets = source.packets.get(segment.path)
         if packets is None:
-            source.packets.clear()
+            if len(source.packets) >= _OPEN_VIDEOS:
+                source.packets.clear()
             packets = source.packets[segment.path] = packets_of(path)
         first, end = span_of(packets, segment.from_s, segment.to_s)
         if (first, end) != (0, len(packets)):
@@ -365,12 +372,11 @@ def _video(
 def _remarks(survey: layout.Survey) -> Iterator[Remark]:
     for text in survey.contradictions:
         yield Remark("contradiction", text)
-    absent = survey.absent
-    for index in absent[:1000]:
+    for index in survey.absent[:1000]:
         yield Remark("missing", f"{layout.episode_name(index)}: no data file")
-    if len(absent) > 1000:
-        last = layout.episode_name(absent[-1])
-        yield Remark("missing", f"{len(absent) - 1000} more episodes up to {last}: no data file")
+    if more := survey.absent[1000:]:
+        last = layout.episode_name(more[-1])
+        yield Remark("missing", f"{len(more)} more episodes up to {last}: no data file")
 
 
 def _parameters(source: _Source, entry: layout.Entry) -> Mapping[str, Any]:
