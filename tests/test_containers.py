@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import json
 import os
 import pickle
@@ -260,6 +261,15 @@ def test_images_lie_in_chunks_of_a_few_megabytes() -> None:
 
     (array,) = (array for array in arrays.values() if array.values.ndim == 3)
     assert 1e6 < np.prod(array.chunks) * 2 < 5e6
+
+
+def test_images_without_pixels_come_back(kind: Kind, tmp_path: Path) -> None:
+    info = StreamInfo(units=("count",), channels=("depth",), shape=(0, 4))
+    stream = Stream(regular(3), np.zeros((3, 0, 4), np.uint16), info)
+
+    containers.write(tmp_path / "x", kind, {"s": stream}, {})
+
+    assert_same(stream, containers.open(tmp_path / "x", kind).streams["s"])
 
 
 def test_streams_of_one_clock_and_kind_share_one_array() -> None:
@@ -668,3 +678,19 @@ def test_a_moved_file_is_still_readable(kind: Kind, signals: Path, tmp_path: Pat
     shutil.move(signals, moved)
 
     assert_same(session()["空"], containers.open(moved, kind).streams["空"])
+
+
+@pytest.mark.slow
+def test_an_episode_is_as_small_as_we_say() -> None:
+    path = Path(__file__).parent / "benchmarks" / "storage.py"
+    spec = importlib.util.spec_from_file_location("storage_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+
+    figures = benchmark.run(quick=True, seed=0)
+
+    for way in ("float32", "quantised"):
+        for ratio, aim in figures["aim"][way].items():
+            assert figures[way][ratio] > aim

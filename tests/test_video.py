@@ -238,6 +238,17 @@ def test_odd_sizes_are_refused_before_the_first_image() -> None:
         Encoder(641, 480, 30.0)
 
 
+@pytest.mark.parametrize("rate_hz", [0.0, -1.0, float("nan")])
+def test_a_rate_that_is_none_is_refused(rate_hz: float) -> None:
+    with pytest.raises(RecordingFailed, match="images a second"):
+        Encoder(WIDTH, HEIGHT, rate_hz)
+
+
+@pytest.mark.parametrize("rate_hz", [0.0001, 29.97, 1000.0])
+def test_any_rate_can_be_encoded(rate_hz: float) -> None:
+    assert len(Encoder(WIDTH, HEIGHT, rate_hz).encode(moving_texture(1)[0])) == 1
+
+
 def test_packets_of_nothing_known_are_refused(tmp_path: Path) -> None:
     noise = [Packet(bytes(range(256)), 0, 0, key=True)]
 

@@ -51,11 +51,15 @@ class Encoder:
             raise RecordingFailed(
                 f"a camera of {width}x{height} cannot be encoded: H.264 needs even sizes"
             ).with_hint("crop or pad the images by one pixel")
+        if not rate_hz > 0:
+            raise RecordingFailed(f"a camera cannot take {rate_hz} images a second").with_hint(
+                "give its nominal rate; stamps say when each image was taken"
+            )
         self.width, self.height = width, height
         self._count = 0
         context: Any = av.CodecContext.create("libx264", "w")
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        rate = Fraction(rate_hz).limit_denominator(1001)
+        rate = max(Fraction(rate_hz).limit_denominator(1001), Fraction(1, 1001))
         context.framerate, context.time_base = rate, 1 / rate
         context.gop_size, context.max_b_frames = GOP, 0
         context.thread_count = 1

@@ -28,6 +28,7 @@ from demos.store.containers.clock_groups import StoredArray
 from demos.store.containers.seal import BLANK, seal
 
 LEVEL = 8
+ZSTD_LEVEL = 3
 PCODEC = {np.dtype(f"{kind}{size}") for kind in "iuf" for size in (2, 4, 8)}
 ROOT = "zarr.json"
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
@@ -104,7 +105,7 @@ def _codecs(array: StoredArray) -> list[dict[str, Any]]:
         order = [{"name": "bytes"}]
     blosc = {
         "cname": "zstd",
-        "clevel": 5,
+        "clevel": ZSTD_LEVEL,
         "shuffle": "bitshuffle" if images else "shuffle",
         "typesize": dtype.itemsize,
         "blocksize": 0,
