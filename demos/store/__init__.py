@@ -8,16 +8,16 @@ from demos.store.episodes import EpisodeStore
 
 if TYPE_CHECKING:
     from demos.store.recorder import EpisodeRecording, Recorder
-    from demos.store.recover import recover
-    from demos.store.verify import verify
-    from demos.store.withdraw import withdraw
+    from demos.store.recovery import recover
+    from demos.store.verification import verify
+    from demos.store.withdrawal import withdraw
 
 _HOMES = {
     "EpisodeRecording": "recorder",
     "Recorder": "recorder",
-    "recover": "recover",
-    "verify": "verify",
-    "withdraw": "withdraw",
+    "recover": "recovery",
+    "verify": "verification",
+    "withdraw": "withdrawal",
 }
 __all__ = ["EpisodeRecording", "EpisodeStore", "Recorder", "recover", "verify", "withdraw"]
 

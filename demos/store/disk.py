@@ -170,6 +170,21 @@ def remove(path: Path) -> None:
         path.rmdir()
 
 
+def is_locked(path: Path) -> bool:
+    """Say whether a living process holds the lock of a file; False where there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 class Claim:
     """An exclusive lock on a folder, held until `release` or until its process dies."""
 
@@ -193,6 +208,11 @@ class Claim:
             pass
         os.close(fd)
         return None
+
+    @classmethod
+    def peek(cls, folder: Path) -> bool:
+        """Say whether a living process holds a folder, without changing anything."""
+        return is_locked(folder / "lock")
 
     @property
     def held(self) -> bool:

@@ -224,13 +224,12 @@ def _scaled(info: CameraInfo, shape: tuple[int, ...]) -> CameraInfo:
         return info
     scale, intrinsics = shape[1] / info.width, info.intrinsics
     if intrinsics is not None:
-        # pixel centres lie at whole numbers, so the centre shifts by half a pixel's growth
         intrinsics = intrinsics.model_copy(
             update={
                 "fx": intrinsics.fx * scale,
                 "fy": intrinsics.fy * scale,
-                "cx": (intrinsics.cx + 0.5) * scale - 0.5,
-                "cy": (intrinsics.cy + 0.5) * scale - 0.5,
+                "cx": intrinsics.cx * scale,
+                "cy": intrinsics.cy * scale,
             }
         )
     update = {"width": shape[1], "height": shape[0], "intrinsics": intrinsics}

@@ -12,7 +12,7 @@ MANIFEST = "manifest.json"
 TOMBSTONE = "tombstone.json"
 STORE_FILE = "store.json"
 LOG = "recording.log"
-SIGNALS = {"zarr": "signals.zarr.zip", "hdf5": "signals.h5"}
+SIGNALS: dict[Container, str] = {"zarr": "signals.zarr.zip", "hdf5": "signals.h5"}
 FOLDERS = (
     "embodiments",
     "tasks",

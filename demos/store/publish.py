@@ -9,6 +9,7 @@ recording is removed. `complete` does what comes after the rename, again if need
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -61,8 +62,14 @@ def claim(root: Path, episode: str) -> disk.Claim:
         folder.mkdir()
         disk.sync_folder(folder.parent)
         taken = disk.Claim.take(folder)
+        while taken is None and folder.exists():
+            # somebody looks, just now, whether this folder is in use
+            time.sleep(0.001)
+            taken = disk.Claim.take(folder)
     if taken is None:
-        raise StoreError(f"recordings/{episode} is in use by another process")
+        raise StoreError(f"recordings/{episode} was cleared away as it was made").with_hint(
+            "`demos recover` ran at this very moment: try again"
+        )
     return taken
 
 

@@ -229,6 +229,15 @@ def read(path: Path) -> Recording:
     return log.recording(log.header)
 
 
+def read_header(path: Path) -> Header:
+    """Read only whose recording a log is. Raises as `read` does."""
+    for block in blocks(path):
+        if isinstance(block, Block) and block.kind == Kind.HEADER:
+            return read_record(Header, block.payload, where="the recording's header")
+        break
+    raise Damaged(f"{path} has no whole header")
+
+
 class _Log:
     """The blocks of one log, sorted by what they belong to."""
 
