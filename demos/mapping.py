@@ -91,7 +91,7 @@ def explain(connection: Connection, body: Embodiment) -> ImportFailed:
         f"{len(connection.unknown)} channels are unknown to {body.id}: {listed}"
     ).with_hint(
         f"{offer}add the names as aliases to the embodiment, "
-        "or accept that these channels stay under their own names"
+        "or keep these channels under their own names (--accept-mapping)"
     )
 
 

@@ -37,7 +37,8 @@ def encode(
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, FPS)
-        stream.options = {"g": "1000", "bf": str(b_frames), "sc_threshold": "0"}
+        # a constant quantiser: what follows an image must not change how it is encoded
+        stream.options = {"g": "1000", "bf": str(b_frames), "sc_threshold": "0", "qp": "20"}
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(picture(number, size), format="rgb24")
             frame.pts = number

@@ -108,6 +108,18 @@ def test_a_recording_with_changed_bytes_is_another_recording(
     assert len(store.episode_ids()) == 2
 
 
+def test_of_a_v30_folder_that_has_grown_only_the_new_episodes_go_in(
+    store: EpisodeStore, tmp_path: Path
+) -> None:
+    import_source(write_v30(tmp_path / "v30", (6, 9)), store)
+    shutil.rmtree(tmp_path / "v30")
+
+    report = import_source(write_v30(tmp_path / "v30", (6, 9, 5, 4)), store)
+
+    assert [name for name, _ in report.episodes] == ["episode_000002", "episode_000003"]
+    assert len(store.episode_ids()) == 4
+
+
 def test_metadata_may_change_without_making_another_recording(
     store: EpisodeStore, tmp_path: Path
 ) -> None:

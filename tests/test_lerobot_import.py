@@ -139,7 +139,7 @@ def test_a_named_body_that_does_not_fit_is_refused_by_the_channels_names(v21: Pa
     [refused] = [item for item in read(v21, embodiment=body) if isinstance(item, Refused)]
 
     assert "2 channels are unknown to unitree_g1_inspire: shoulder, elbow" in refused.reason
-    assert "accept" in refused.hint
+    assert "--accept-mapping" in refused.hint
 
 
 def test_an_accepted_mapping_keeps_unknown_channels_under_their_own_names(v21: Path) -> None:

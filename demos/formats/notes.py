@@ -11,11 +11,16 @@ from demos.provenance import new_id
 
 @dataclass(slots=True)
 class Notes:
-    """Words for the provenance and findings for the episode; `id` stands in for the episode's."""
+    """Words for the provenance and findings for the episode; `id` stands in for the episode's.
+
+    sha256: of each file, or of the episode's share `file#episode` where a file holds several:
+    such a file grows with the dataset, and what was imported from it must be known again.
+    """
 
     id: str = field(default_factory=new_id)
     assumed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    sha256: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def find(

@@ -7,6 +7,7 @@ image belongs to an episode when its stamp lies within half an image of the span
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,16 @@ def span_of(packets: Packets, from_s: float, to_s: float) -> tuple[int, int]:
     half_s = float(np.median(np.diff(time_s))) / 2 if len(time_s) > 1 else 0.0
     first, end = np.searchsorted(time_s, (from_s - half_s, to_s - half_s))
     return int(first), int(end)
+
+
+def sha256_of(path: Path, packets: Packets, span: tuple[int, int]) -> str:
+    """Hash the encoded images at display positions [first, end): 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for number in packets.order[span[0] : span[1]].tolist():
+            file.seek(int(packets.position[number]))
+            digest.update(file.read(int(packets.size[number])))
+    return digest.hexdigest()
 
 
 def cut(

@@ -5,6 +5,8 @@ LeRobot keeps one table for all streams: row i is step i. Only the `timestamp` c
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +59,16 @@ class Steps:
 
     def __len__(self) -> int:
         return len(self.ticks.time_ns)
+
+    def sha256(self) -> str:
+        """Hash the rows: 64 hex digits that do not depend on how the file was compressed."""
+        digest = hashlib.sha256()
+        for name, values in sorted({**self.numbers, **self.keys}.items()):
+            digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        for name, run in sorted(self.words.items()):
+            digest.update(f"{name} {json.dumps(run)}\n".encode())
+        return digest.hexdigest()
 
 
 def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:

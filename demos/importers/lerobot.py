@@ -19,7 +19,7 @@ from demos.formats.files import is_pointer, licence, modified, parquet_table, wh
 from demos.formats.lerobot_rows import channel_names, hold_against, words_of
 from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
-from demos.formats.segments import Packets, cut, is_mp4, packets_of, span_of
+from demos.formats.segments import Packets, cut, is_mp4, packets_of, sha256_of, span_of
 from demos.formats.steps import Steps, read_steps
 from demos.importers import Item, Options, Remark, attempt, importers
 from demos.model import (
@@ -48,7 +48,7 @@ _OPEN_VIDEOS = 16
 
 @importers.adding("lerobot")
 class LeRobot:
-    """Read a folder that has `meta/info.json`; lerobot itself is not needed."""
+    """Read LeRobot folders of v2.0, v2.1 and v3.0, GR00T's included, without lerobot."""
 
     def sniff(self, path: Path) -> bool:
         """Look for `codebase_version` in `meta/info.json`, or for its Git LFS pointer."""
@@ -89,7 +89,6 @@ class _Source:
     body: Embodiment | None = None
     session: Session = field(init=False)
     assumed: list[str] = field(default_factory=list)
-    hashes: dict[str, str] = field(default_factory=dict)
     packets: dict[str, Packets] = field(default_factory=dict)
     table: tuple[str, Any] = ("", None)
 
@@ -119,12 +118,6 @@ class _Source:
             consent=Consent(licence=licence(self.root)),
             note=f"imported from {self.root.name}",
         )
-
-    def sha256(self, place: str) -> str:
-        """Hash a file of the folder once."""
-        if place not in self.hashes:
-            self.hashes[place] = sha256_file(self.root / place)
-        return self.hashes[place]
 
     def rows(self, entry: layout.Entry) -> Any:
         """Read the rows of one episode; a v3.0 file that holds several is kept open if small."""
@@ -167,10 +160,13 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
             stream=f"image.{_camera(source, name)}",
         )
     hold_against(entry, steps, notes)
+    if info.version.startswith("v2"):
+        notes.sha256[entry.data] = sha256_file(source.root / entry.data)
+    else:
+        notes.sha256[f"{entry.data}#{entry.name}"] = steps.sha256()
     streams = _streams(source, steps, notes)
     videos = _videos(source, entry, steps, notes)
     instruction, labels, events = words_of(survey, entry, steps, notes)
-    files = [entry.data, *(entry.videos[key].path for key in entry.videos if key in videos)]
     named: dict[str, VideoFile] = {}
     for key, video in videos.items():
         named[word(key) if (name := _camera(source, key)) in named else name] = video
@@ -186,7 +182,7 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
             "demos import",
             source=f"{source.root.name}/{entry.data}",
             source_format=f"lerobot {info.version}",
-            source_sha256={place: source.sha256(place) for place in files},
+            source_sha256=notes.sha256,
             assumed=tuple(dict.fromkeys(notes.assumed)),
             missing=tuple(notes.missing),
             parameters=_parameters(source, entry),
@@ -345,11 +341,13 @@ def _video(
                 source.packets.clear()
             packets = source.packets[segment.path] = packets_of(path)
         first, end = span_of(packets, segment.from_s, segment.to_s)
+        notes.sha256[f"{segment.path}#{entry.name}"] = sha256_of(path, packets, (first, end))
         if (first, end) != (0, len(packets)):
-            source.sha256(segment.path)
             path, whole = source.scratch / f"{len(list(source.scratch.iterdir()))}.mp4", path
             shown = cut(whole, packets, (first, end), path)
             notes.assumed.append("video: the episode's packets were copied out of a longer file")
+    else:
+        notes.sha256[segment.path] = sha256_file(path)
     index = index_file(path)
     stamps = index.time_ns
     if shown is not None and len(shown) != len(stamps):
