@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demos._registry import Registry
+from demos.errors import StoreError
 from demos.model import Episode, Finding, Severity, Stream
 
 Examine = Callable[..., Iterator["Problem"]]
@@ -74,6 +75,7 @@ def run(episode: Episode, names: Iterable[str] | None = None) -> list[Finding]:
     """Examine an episode with every check, or the named ones.
 
     A check that crashes becomes a finding of severity error about itself; the others go on.
+    Raises StoreError where the episode cannot be read.
     """
     return [found for name in (names or checks) for found in _examined(episode, checks[name])]
 
@@ -83,6 +85,9 @@ def _examined(episode: Episode, chosen: Check) -> list[Finding]:
     try:
         for problem in chosen.examine(episode):
             problems.append(problem)
+    except StoreError:
+        # damage is not for one check to find, nor for all of them
+        raise
     except Exception as error:  # a plug-in may raise anything; the batch must go on
         problems.append(
             Problem(

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from demos._registry import Registry
-from demos.errors import DemosError
+from demos.errors import DemosError, MissingExtra, StoreError
 from demos.model import Episode, Score
 from demos.timeline import rate_hz
 
@@ -105,7 +105,8 @@ def metric(
 def measure(episode: Episode, names: Iterable[str] | None = None) -> list[Score]:
     """Measure an episode with every metric, or the named ones.
 
-    A metric that cannot answer says why; one that crashes says so and the others go on.
+    A metric that cannot answer says why; one that crashes says so and the others go on. Raises
+    StoreError where the episode cannot be read, MissingExtra where a package is not installed.
     """
     return [_measured(episode, metrics[name]) for name in (names or metrics)]
 
@@ -117,6 +118,9 @@ def _measured(episode: Episode, chosen: Metric) -> Score:
     else:
         try:
             answer = chosen.measure(episode)
+        except (StoreError, MissingExtra):
+            # damage and a missing package say nothing of the demonstration
+            raise
         except DemosError as error:
             answer = not_assessable(f"{error} ({error.hint})" if error.hint else str(error))
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the batch goes on

@@ -9,6 +9,7 @@ far the hand is closed, which is a guess and carries a low confidence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -123,6 +124,23 @@ def _closed(episode: Episode, hand: Effector, *, least: float = 0.2) -> list[Hol
     ]
 
 
+def together(found: Sequence[Attempt]) -> list[Attempt]:
+    """Return attempts that overlap in time, by whichever hands, as one: of what came of it best."""
+    rank = {"missed": 0, "dropped": 1, "held": 2}
+    joined: list[Attempt] = []
+    for attempt in sorted(found, key=lambda a: a.start_ns):
+        if not joined or attempt.start_ns > joined[-1].end_ns:
+            joined.append(attempt)
+            continue
+        best = max(joined[-1], attempt, key=lambda a: (rank[a.outcome], a.height_m))
+        joined[-1] = replace(
+            best,
+            start_ns=min(joined[-1].start_ns, attempt.start_ns),
+            end_ns=max(joined[-1].end_ns, attempt.end_ns),
+        )
+    return joined
+
+
 @once
 def attempts(episode: Episode) -> tuple[Attempt, ...]:
     """Return every grasp attempt, ordered by start.
@@ -149,7 +167,8 @@ def attempts(episode: Episode) -> tuple[Attempt, ...]:
 
 
 def _attempt(episode: Episode, hold: Hold, motion: Motion | None) -> Attempt:
-    path = _object_path(episode, hold) if hold.evidence != "closure" else None
+    seen = hold.evidence != "closure"
+    path = object_path(episode, hold.start_ns, hold.end_ns) if seen else None
     tracked = path is not None
     trust = _TRUST[hold.evidence] * (1.0 if tracked else 0.85)
     if path is None and motion is not None:
@@ -221,14 +240,14 @@ def _judged(
     )
 
 
-def _object_path(episode: Episode, hold: Hold) -> tuple[Nanoseconds, Floats] | None:
-    """Return stamps and positions of the tracked object that moved most during a hold."""
+def object_path(episode: Episode, start_ns: int, end_ns: int) -> tuple[Nanoseconds, Floats] | None:
+    """Return stamps and positions of the tracked object that moved most in [start, end]."""
     best: tuple[float, Nanoseconds, Floats] | None = None
     for name, stream in episode.streams.items():
         if not name.startswith("pose.object.") or len(stream) < 2:
             continue
         ordered = timeline.repaired(stream)
-        inside = (ordered.time_ns >= hold.start_ns) & (ordered.time_ns <= hold.end_ns)
+        inside = (ordered.time_ns >= start_ns) & (ordered.time_ns <= end_ns)
         if inside.sum() < 3:
             continue
         moved = float(np.linalg.norm(np.ptp(ordered.values[inside, :3], axis=0)))
