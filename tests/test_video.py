@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +20,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from demos.errors import Damaged, DemosError, RecordingFailed, SchemaMismatch, UnknownName
+from demos.errors import (
+    Damaged,
+    DemosError,
+    RecordingFailed,
+    SchemaMismatch,
+    StoreError,
+    UnknownName,
+)
 from demos.model import CameraInfo
 from demos.store.packets import PacketIndex, index_file
 from demos.store.video import Encoder, Packet, VideoCamera, mux
@@ -160,6 +169,43 @@ def test_recorded_images_look_like_what_was_given(video: Path) -> None:
     for image, i in zip(images, [0, 13, 23], strict=True):
         error = (image.astype(float) - given_images[i]).std()
         assert error < 25
+
+
+def test_an_existing_video_is_never_overwritten(video: Path) -> None:
+    before = video.read_bytes()
+
+    with pytest.raises(StoreError, match="never overwritten"):
+        recorded(video)
+
+    assert video.read_bytes() == before
+
+
+def test_one_image_makes_a_video(tmp_path: Path) -> None:
+    index, time_ns = recorded(tmp_path / "camera.mp4", 1)
+
+    assert np.array_equal(index.time_ns, time_ns)
+    assert camera(tmp_path / "camera.mp4", index).images([0]).shape == (1, HEIGHT, WIDTH, 3)
+
+
+def test_a_full_disk_is_a_store_error(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "import test_video\n"
+        "from demos.errors import StoreError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: test_video.recorded(Path(sys.argv[1]))\n"
+        "except StoreError as error: print('StoreError', error.hint)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "camera.mp4"), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert answer.stdout.startswith("StoreError check free space")
 
 
 def test_stamps_that_jump_back_are_kept_and_the_file_still_plays(tmp_path: Path) -> None:

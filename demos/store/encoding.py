@@ -134,10 +134,13 @@ def mux(
     index; the mp4 itself starts at zero and rounds them to microseconds, each later than the one
     before. size: (width, height) that the packets are claimed to have.
 
-    Raises RecordingFailed where packets are no video, change size, or do not fit the stamps.
+    Raises RecordingFailed where packets are no video, change size, or do not fit the stamps;
+    StoreError where the disk refuses or the file exists.
     """
     import av
 
+    if path.exists():
+        raise StoreError(f"{path} is there already; video is never overwritten")
     held = list(packets)
     if not held or len(held) != len(time_ns):
         raise RecordingFailed(f"{path.name}: {len(held)} packets for {len(time_ns)} stamps")
@@ -146,10 +149,7 @@ def mux(
     template = _template(held[0], codec, extradata, size, path.name)
     _refuse_changed_size(held, template, codec, path.name)
     pts, dts = _ticks(held, time_ns)
-    steps = np.diff(sorted(pts))
-    usual = int(np.median(steps)) if len(steps) else TICKS_PER_S // 30
-    follows = dict(zip(sorted(pts), [*steps.tolist(), usual], strict=True))
-    lasting = [follows[tick] for tick in pts]  # without, the last image is cut by its edit list
+    lasting = _durations(pts)
     base = Fraction(1, TICKS_PER_S)
     options = {"movflags": "faststart", "video_track_timescale": str(TICKS_PER_S)}
     try:
@@ -257,3 +257,12 @@ def _ticks(held: list[Packet], time_ns: Nanoseconds) -> tuple[list[int], list[in
         pts[number] = micro[position]
     early = max(decoded - shown_at for decoded, shown_at in zip(micro, pts, strict=True))
     return pts, [decoded - early for decoded in micro]
+
+
+def _durations(pts: list[int]) -> list[int]:
+    """Let each image last until the next; without it FFmpeg 7 cuts the last off as past the end."""
+    shown = sorted(pts)
+    steps = np.diff(shown)
+    usual = int(np.median(steps)) if len(steps) else TICKS_PER_S // 30
+    follows = dict(zip(shown, [*steps.tolist(), usual], strict=True))
+    return [follows[tick] for tick in pts]

@@ -6,6 +6,7 @@ readable to nobody. The v110 format gives object headers checksums of their own.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,10 +27,14 @@ CHANNELS_PER_CHUNK = 16
 def write_file(
     file: IO[bytes], contents: Mapping[str, Any], arrays: Mapping[str, StoredArray]
 ) -> None:
-    """Write every array as one dataset and the description as the root's attribute `demos`."""
+    """Write every array as one dataset and the description as the root's attribute `demos`.
+
+    Made in memory first: on a full disk libhdf5 2.0 ends the process with a segmentation fault.
+    """
     import h5py
 
-    with h5py.File(file, "w", libver=("v110", "v110"), track_order=False) as root:
+    made = io.BytesIO()
+    with h5py.File(made, "w", libver=("v110", "v110"), track_order=False) as root:
         described = json.dumps(contents, allow_nan=False)
         root.attrs["demos"] = described
         root.attrs["demos_crc32c"] = _crc32c(described)
@@ -49,7 +54,7 @@ def write_file(
             dataset = root.create_dataset(path, data=array.values, track_times=False, **filters)
             for number, dimension in enumerate(array.dimensions):
                 dataset.dims[number].label = dimension
-    file.seek(0, 2)
+    file.write(made.getbuffer())
     file.write(BLANK)
     seal(file)
 
