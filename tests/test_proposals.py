@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_phases_of_a_tier_follow_each_other_without_holes(name: str) -> None:
 
     for tier in {span.tier for span in spans}:
         own = [span for span in spans if span.tier == tier]
-        assert all(a.end_ns == b.start_ns for a, b in zip(own, own[1:], strict=False))
+        assert all(a.end_ns == b.start_ns for a, b in pairwise(own))
 
 
 @pytest.mark.parametrize("name", proposals)

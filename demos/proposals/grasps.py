@@ -58,7 +58,8 @@ def failures_by_rules(episode: Episode, task: Task) -> Proposed:
             Span(start_ns=a, end_ns=b, value=mode, confidence=round(found.confidence, 3))
             for a, b in where
         ]
-    return Proposed(spans=spans, confidence=round(found.confidence, 3))
+    note = "" if spans else found.reason
+    return Proposed(spans=spans, confidence=round(found.confidence, 3), note=note)
 
 
 _MODES = {"missed": "missed_grasp", "dropped": "dropped"}

@@ -68,8 +68,11 @@ def phases_of(
         else:
             marks.append((attempt.end_ns, "retract", sure))
             after = int(np.searchsorted(time_ns, attempt.end_ns))
-            rest = _first(~moving, after)
-            marks.append((int(time_ns[rest]) if rest is not None else end_ns, "idle", 0.8))
+            # a hand that lets go may wait a moment before it leaves
+            leaving = _first(moving, after)
+            rest = _first(~moving, leaving) if leaving is not None else after
+            over = rest is None or rest >= len(time_ns)
+            marks.append((end_ns if over else int(time_ns[rest]), "idle", 0.8))
     if not found and begin < end_ns:
         # without a contact nothing tells a reach from a retreat
         marks[-1] = (begin, "reach", 0.3)
