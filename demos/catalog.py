@@ -21,7 +21,7 @@ from demos.errors import DemosError, EpisodeNotFound, StoreError
 from demos.model import Label, LedgerEntry, Manifest
 from demos.schema import read
 
-VERSION = 1
+VERSION = 2
 FILE = "catalog.sqlite"
 
 COLUMNS: dict[str, str] = {
@@ -148,7 +148,24 @@ class Catalog:
         """Return every label and proposal of one episode, oldest first."""
         rows = self._base.execute("select body from opinions where episode = ?", (episode,))
         found = [Label.model_validate_json(body) for (body,) in rows]
+        found += [
+            Label.model_validate_json(row["label"]) for row in self._results(episode, "proposals")
+        ]
         return sorted(found, key=lambda label: (label.created_at, label.id))
+
+    def _results(self, episode: str, kind: str) -> list[dict[str, Any]]:
+        rows = self._base.execute(
+            "select body from results where episode = ? and kind = ?", (episode, kind)
+        )
+        return [json.loads(body) for (body,) in rows]
+
+    def results(self, kind: str, episode: str) -> list[dict[str, Any]]:
+        """Read what the latest run of one kind said of an episode: findings, scores, gaps."""
+        rows = self._base.execute(
+            "select body from results where kind = ? and episode = ? order by rowid",
+            (kind, episode),
+        )
+        return [json.loads(body) for (body,) in rows]
 
     def _keys(self, column: str) -> list[str]:
         query = f"select distinct key from episodes, json_each(episodes.{column}) order by key"
@@ -214,7 +231,7 @@ class Catalog:
                 self._put_opinion(label)
                 return {label.episode}
             if parts[0] == "results" and path.suffix == ".parquet":
-                return self._put_results(parts[1], path)
+                return self._put_results(parts[1], parts[2], path)
         except (DemosError, OSError):
             # a damaged or missing file is for `demos verify` to name; the rest stays findable
             return set()
@@ -262,25 +279,31 @@ class Catalog:
             (label.id, label.episode, label.model_dump_json()),
         )
 
-    def _put_results(self, kind: str, path: Path) -> set[str]:
+    def _put_results(self, kind: str, run: str, path: Path) -> set[str]:
+        """Take in a part of a run; the newest run that speaks of an episode says everything."""
         import pyarrow.parquet as pq
 
         try:
             rows = pq.read_table(path).to_pylist()
         except (OSError, ValueError):
             return set()
-        touched = {str(row["episode"]) for row in rows if row.get("episode")}
-        if kind == "proposals":
-            for row in rows:
-                self._put_opinion(Label.model_validate_json(row["label"]))
-            return touched
-        # a later run says everything of its kind about an episode anew
+        # runs are ULIDs, which sort by time; what came with an episode is older than any
+        age = run if len(run) == 26 else ""
+        known = dict(
+            self._base.execute(
+                "select episode, max(run) from results where kind = ? group by episode", (kind,)
+            )
+        )
+        rows = [row for row in rows if row.get("episode")]
+        fresh = [row for row in rows if known.get(str(row["episode"]), "") <= age]
+        touched = {str(row["episode"]) for row in fresh}
         self._base.executemany(
-            "delete from results where kind = ? and episode = ?", [(kind, e) for e in touched]
+            "delete from results where kind = ? and episode = ? and run < ?",
+            [(kind, episode, age) for episode in touched],
         )
         self._base.executemany(
-            "insert into results values (?, ?, ?)",
-            [(kind, str(row["episode"]), json.dumps(row, default=str)) for row in rows],
+            "insert into results values (?, ?, ?, ?)",
+            [(kind, str(row["episode"]), age, json.dumps(row, default=str)) for row in fresh],
         )
         return touched
 
@@ -288,18 +311,14 @@ class Catalog:
         """Recompute what follows from labels and results: outcome, verdict, scores, counts."""
         for episode in episodes:
             opinions = self.opinions(episode)
-            results: dict[str, list[dict[str, Any]]] = {}
-            for kind, body in self._base.execute(
-                "select kind, body from results where episode = ?", (episode,)
-            ):
-                results.setdefault(kind, []).append(json.loads(body))
-            verdict, reasons = _verdict(opinions, results.get("verdicts", []))
+            verdict, reasons = _verdict(opinions, self._results(episode, "verdicts"))
             scores = {
                 row["metric"]: row["value"]
-                for row in results.get("scores", [])
+                for row in self._results(episode, "scores")
                 if row.get("value") is not None
             }
-            serious = [r for r in results.get("findings", []) if r.get("severity") != "info"]
+            findings = self._results(episode, "findings")
+            serious = [row for row in findings if row.get("severity") != "info"]
             self._base.execute(
                 "update episodes set outcome = ?, verdict = ?, reasons = ?, scores = ?,"
                 " findings = ?, labels = ? where id = ?",
@@ -342,7 +361,7 @@ def _create(base: sqlite3.Connection) -> None:
         create index if not exists by_session on episodes (session);
         create table if not exists opinions (id text primary key, episode text, body text);
         create index if not exists of_episode on opinions (episode);
-        create table if not exists results (kind text, episode text, body text);
+        create table if not exists results (kind text, episode text, run text, body text);
         create index if not exists result_of on results (episode, kind);
         create table if not exists ledgers (name text primary key, offset integer);
         pragma user_version = {VERSION};
