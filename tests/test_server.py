@@ -107,9 +107,10 @@ def stamps(content: bytes, header: dict[str, Any], number: int) -> npt.NDArray[n
     clock = header["clocks"][number]
     at = header["base"] + clock["at"]
     if clock["encoding"] == "ms_f64":
-        return np.frombuffer(content, "<f8", clock["count"], at) * 1e6
+        return np.asarray(np.frombuffer(content, "<f8", clock["count"], at) * 1e6)
     steps = np.frombuffer(content, "<u4", max(clock["count"] - 1, 0), at).astype(np.float64)
-    return clock["first_ns"] + np.concatenate([[0.0], np.cumsum(steps)])[: clock["count"]]
+    counted = np.concatenate([[0.0], np.cumsum(steps)])[: clock["count"]]
+    return np.asarray(clock["first_ns"] + counted)
 
 
 def test_a_signed_video_is_served_whole(client: Client, signer: Signer, lab: ViewerStore) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from demos.errors import DemosError
+
 ICON = Path(__file__).with_name("icon.svg").read_text(encoding="utf-8")
 st.set_page_config("demos", page_icon=ICON, layout="wide", initial_sidebar_state="collapsed")
 st.html(
@@ -15,4 +17,9 @@ pages = [
     st.Page("screens/episode.py", title="Episode", icon=":material/play_circle:"),
     st.Page("screens/overview.py", title="Overview", icon=":material/monitoring:"),
 ]
-st.navigation(pages, position="top").run()
+page = st.navigation(pages, position="top")
+try:
+    page.run()
+except DemosError as error:
+    st.error(f"{error}", icon=":material/error:")
+    st.caption(error.hint)

@@ -49,9 +49,9 @@ def shown(picked: Selection) -> pd.DataFrame:
 def most_limiting(store: Store, chosen: Mapping[str, Sequence[str]], free: str) -> str:
     """Name the filter without which most episodes would be left; empty where none helps."""
     best, name = 0, ""
-    for left_out in [*(key for key, values in chosen.items() if values), "filter"]:
+    for left_out in [*(key for key, values in chosen.items() if values), "expression"]:
         rest = {key: values for key, values in chosen.items() if key != left_out}
-        text = "" if left_out == "filter" else free
+        text = "" if left_out == "expression" else free
         found = len(store.select(expression(rest, text)))
         if found > best:
             best, name = found, left_out

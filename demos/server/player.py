@@ -70,8 +70,12 @@ def payload(
     reviewer: str = "",
     place: Place | None = None,
     at_s: float | None = None,
+    verdict: tuple[str, str] = ("", ""),
 ) -> dict[str, Any]:
-    """Describe an episode to the player; moments are float milliseconds since its start."""
+    """Describe an episode to the player; moments are float milliseconds since its start.
+
+    `verdict` is the one that holds with its reason, shown where no person gave another.
+    """
     place = place or Place()
     task = task_of(episode)
     mine = {kind: own(episode.labels, kind, reviewer) for kind in KINDS} if reviewer else {}
@@ -99,7 +103,7 @@ def payload(
         "outcomes": task.outcomes if task and task.outcomes else _OUTCOMES,
         "verdicts": _VERDICTS,
         "outcome": _held(episode.labels, "outcome", mine.get("outcome")),
-        "verdict": _held(episode.labels, "verdict", mine.get("verdict")),
+        "verdict": _held(episode.labels, "verdict", mine.get("verdict"), otherwise=verdict),
         "opinions": _opinions(episode.labels, mine.get("outcome")),
         "reviewer": reviewer,
         "base": {kind: label.id if label else None for kind, label in mine.items()}
@@ -188,10 +192,16 @@ def _spans(spans: Iterable[Span]) -> list[dict[str, Any]]:
     ]
 
 
-def _held(labels: Sequence[Label], kind: LabelKind, mine: Label | None) -> dict[str, str]:
+def _held(
+    labels: Sequence[Label],
+    kind: LabelKind,
+    mine: Label | None,
+    otherwise: tuple[str, str] = ("", ""),
+) -> dict[str, str]:
     label = mine or label_rules.current(labels, kind)
     if label is None:
-        return {"value": "", "by": "", "reason": ""}
+        value, reason = otherwise
+        return {"value": value, "by": "checks and metrics" if value else "", "reason": reason}
     return {"value": label.value, "by": _by(label), "reason": label.note}
 
 

@@ -29,16 +29,15 @@ class Served:
             self.store.refresh()
 
     def results(self, kind: str, episode: str) -> pd.DataFrame:
-        """Read what the newest run said of one episode; empty where nothing was computed."""
+        """Read what the latest run said of one episode; empty where nothing was computed."""
         import pandas as pd
 
-        table = self.store.results(kind)
-        if table.empty or "episode" not in table:
-            return pd.DataFrame()
-        rows = table[table["episode"] == episode]
-        if "run" in rows and len(rows):
-            rows = rows[rows["run"] == rows["run"].max()]
-        return rows.reset_index(drop=True)
+        return pd.DataFrame(self.store.catalog.results(kind, episode))
+
+    def verdict(self, episode: str) -> tuple[str, str]:
+        """Read the verdict that holds and its reason; empty where nobody gave one."""
+        rows = self.store.catalog.rows(["verdict", "reasons"], "id = ?", (episode,))
+        return (str(rows[0][0] or ""), str(rows[0][1] or "")) if rows else ("", "")
 
 
 def served() -> Served:

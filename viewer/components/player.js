@@ -276,6 +276,7 @@ class Player {
   update(data, trigger) {
     this.trigger = trigger;
     const stale = this.data.signals_url !== data.signals_url;
+    const asked = data.t_ms !== null && data.t_ms !== this.data.t_ms;
     this.data = data;
     this.tracks.data = data;
     if (this.review.take(data)) this.edit.spans = structuredClone(data.phases);
@@ -283,6 +284,7 @@ class Player {
     this.tracks.render();
     this.review.render();
     this.showState();
+    if (asked) this.clock.seek(data.t_ms);
     // addresses expire and die with the server; what is loaded stays, what failed is tried again
     if (stale && this.root.dataset.ready === "without signals") this.load();
   }

@@ -49,8 +49,7 @@ export class Hand {
     for (const pad of this.pads) sum += this.drawPad(pad, i);
     const text = i < 0 ? "not yet recorded" : `${sum.toFixed(1)} ${this.unit}`;
     this.total.textContent = text;
-    this.sample = i;
-    this.sum = sum;
+    this.total.dataset.sample = i;
   }
 
   drawPad(pad, i) {

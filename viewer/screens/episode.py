@@ -11,9 +11,9 @@ from demos.server.session import served
 
 state = served()
 store = state.store
+state.refresh()
 asked = st.query_params.get("episode", "")
 if not asked:
-    state.refresh()
     newest = store.catalog.ids()
     if not newest:
         st.info("This store holds no episodes yet.", icon=":material/inbox:")
@@ -38,7 +38,6 @@ def on_save() -> None:
         task = task_of(episode)
         with state.turn:
             save(store, store[sent["episode"]], review, task.guideline if task else "")
-            store.refresh()
         problem = ""
     except DemosError as error:
         problem = f"{error}. {error.hint}"
@@ -47,8 +46,8 @@ def on_save() -> None:
 
 def on_go() -> None:
     at = (number + int(st.session_state["player"].go)) % len(queue)
-    st.session_state.pop("finding", None)
-    st.query_params.from_dict({**st.query_params.to_dict(), "episode": queue[at], "t": "0"})
+    kept = {name: value for name, value in st.query_params.to_dict().items() if name != "t"}
+    st.query_params.from_dict({**kept, "episode": queue[at]})
 
 
 wide, narrow = st.columns([3.35, 1], gap="medium")
@@ -80,6 +79,7 @@ with wide:
         reviewer=(reviewer or "").strip(),
         place=Place(number + 1, len(queue), queue[(number + 1) % len(queue)]),
         at_s=start_s if start_s is not None else moment(st.query_params.get("t", "")),
+        verdict=state.verdict(episode.id),
     )
     data["answer"] = st.session_state.get("answer")
     player(key="player", data=data, on_save_change=on_save, on_go_change=on_go)
