@@ -314,14 +314,14 @@ def _judged(store: EpisodeStore, episode: str, known: dict[str, dict[str, list[R
 def findings(store: EpisodeStore, episode: str | None = None) -> list[Finding]:
     """Return what the newest checks found, of one episode or of all."""
     known = state.newest(store, "findings")
-    chosen = known.values() if episode is None else [known.get(episode, [])]
+    chosen = [known.get(one, []) for one in (sorted(known) if episode is None else [episode])]
     return [finding for rows in chosen for finding in state.findings_in(rows)]
 
 
 def scores(store: EpisodeStore, episode: str | None = None) -> list[Score]:
     """Return the newest scores, of one episode or of all."""
     known = state.newest(store, "scores")
-    chosen = known.values() if episode is None else [known.get(episode, [])]
+    chosen = [known.get(one, []) for one in (sorted(known) if episode is None else [episode])]
     return [score for rows in chosen for score in state.scores_in(rows)]
 
 

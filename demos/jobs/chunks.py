@@ -129,6 +129,7 @@ def _on_cluster(
             chunk, left[:] = left[:size], left[size:]
             send(chunk)
 
+    suspects: list[Task] = []
     refill()
     for future in coming:
         chunk = sent.pop(future.key)
@@ -137,15 +138,20 @@ def _on_cluster(
             seen.extend(answers)
             take(answers)
         elif len(chunk) > 1:
-            # the chunk killed its worker: halve it until the episode that does it stands alone
+            # the chunk killed its worker, or waited there for one that did: halve it
             middle = len(chunk) // 2
             send(chunk[:middle])
             send(chunk[middle:])
         else:
-            error = future.exception()
-            said = f"its worker died: {type(error).__name__}"
-            take([Answer(chunk[0].episode, error=said, hint="run `demos verify --deep` on it")])
+            suspects += chunk
         refill()
+    for suspect in suspects:
+        # alone on the cluster, it can only have killed its worker itself
+        future = client.submit(answered, one, root, [suspect], pure=False, retries=0)
+        error = future.exception()
+        said = f"its worker died: {type(error).__name__}"
+        alone = Answer(suspect.episode, error=said, hint="run `demos verify --deep` on it")
+        take([alone] if error is not None else future.result())
 
 
 @contextmanager
@@ -161,7 +167,7 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
