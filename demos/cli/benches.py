@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def _load(path: Path) -> Any:
     if spec is None or spec.loader is None:
         raise UnknownName(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    # where dataclasses and pickles of the benchmark look for their module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from demos.cli.output import answer, format_option, plural, progress, store_argument, table
+
+if TYPE_CHECKING:
+    from demos.library import Store
 
 
 @click.command()
@@ -140,6 +144,76 @@ def import_(
     answer(output, result, text)
     left_out = [reason for _, reason, _ in report.skipped if "imported before" not in reason]
     return 1 if left_out else 0
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--to", "target", required=True, type=click.Path(path_type=Path, file_okay=False),
+              metavar="PATH", help="The team's store.")  # fmt: skip
+@format_option
+def upload(source: Path, target: Path, output: str) -> int:
+    """Bring a rig's session to the team's store, verified, and say what to record again.
+
+    DIR is the rig's own store, or a folder in a format that `demos formats` lists. Exits with 1
+    where something is to be redone or could not come.
+    """
+    import demos
+    from demos import jobs
+    from demos.store import verify
+
+    home = demos.open(target)
+    came, refused = _brought(source, home)
+    problems = verify(home, came, deep=True) if came else []
+    with progress("analyse") as step:
+        jobs.analyse_store(home, came, progress=lambda _name, done, total: step(done, total))
+    home.refresh()
+    wanted = set(came)
+    judged = [
+        dict(zip(("id", "verdict", "reasons"), row, strict=True))
+        for row in home.catalog.rows(["id", "verdict", "reasons"])
+        if row[0] in wanted
+    ]
+    redo = [each for each in judged if each["verdict"] == "redo"]
+    result = {
+        "store": str(home.root),
+        "episodes": judged,
+        "redo": [each["id"] for each in redo],
+        "refused": [{"source": n, "reason": r, "hint": h} for n, r, h in refused],
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+    def text() -> str:
+        lines = [
+            f"{verdict:<6} {each['id'][-8:]}  {each['reasons']}".rstrip()
+            for verdict in ("redo", "check", "good")
+            for each in judged
+            if each["verdict"] == verdict
+        ]
+        lines += [f"left out: {name}: {reason}" for name, reason, _ in refused]
+        lines += [f"damaged: {problem.path}: {problem.what}" for problem in problems]
+        lines.append(f"{plural(len(came), 'episode')} uploaded and verified")
+        lines.append(f"{len(redo)} to redo before you leave the robot")
+        return "\n".join(lines)
+
+    answer(output, result, text)
+    return 1 if redo or refused or problems else 0
+
+
+def _brought(source: Path, home: Store) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """Bring a store over, or import a folder: the ids that came, and what did not and why."""
+    from demos.importers import import_source
+    from demos.store import EpisodeStore
+    from demos.store.transfer import transfer
+
+    with progress("upload") as step:
+        if (source / "store.json").exists():
+            moved = transfer(EpisodeStore.open(source), home, step)
+            return list(moved.brought), list(moved.refused)
+        report = import_source(
+            source, home, progress=lambda done, total, _name: step(done, total or done + 1)
+        )
+    skipped = [each for each in report.skipped if "imported before" not in each[1]]
+    return [episode for _, episode in report.episodes], skipped
 
 
 @click.command()
