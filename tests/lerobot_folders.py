@@ -185,6 +185,28 @@ def column(table: Any, name: str, values: Any) -> Any:
     return table.append_column(name, array)
 
 
+def encoded(image: npt.NDArray[np.uint8], kind: str) -> bytes:
+    """Encode one image as PNG or JPEG."""
+    import av
+
+    codec, layout = {"png": ("png", "rgb24"), "jpeg": ("mjpeg", "yuvj420p")}[kind]
+    context: Any = av.CodecContext.create(codec, "w")
+    context.height, context.width = image.shape[:2]
+    context.pix_fmt, context.time_base = layout, Fraction(1, 10)
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+    return b"".join(bytes(p) for part in (frame, None) for p in context.encode(part))
+
+
+def in_table(root: Path, cells: list[Any]) -> Path:
+    """Put a camera whose images lie in the parquet file into a folder."""
+
+    def add(info: dict[str, Any]) -> None:
+        info["features"]["observation.images.wrist"] = {"dtype": "image", "shape": [48, 64, 3]}
+
+    edit_table(root, lambda table: column(table, "observation.images.wrist", cells))
+    return edit_info(root, add)
+
+
 def _parquet(table: Any, path: Path) -> None:
     import pyarrow.parquet as pq
 

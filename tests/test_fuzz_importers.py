@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from demos.errors import DemosError
+from demos.formats.lerobot_example import STEPS
 from demos.importers import import_source, importers
 from demos.store import EpisodeStore
-from tests.lerobot_folders import write_v30
+from tests.lerobot_folders import encoded, in_table, picture, write_v30
 
 Files = dict[str, bytes]
 
@@ -36,6 +37,9 @@ def examples() -> dict[str, Files]:
     with tempfile.TemporaryDirectory() as folder:
         roots = {name: importers[name]().write_example(Path(folder) / name) for name in importers}
         roots["lerobot v3.0"] = write_v30(Path(folder) / "v30", (3, 4))
+        pictures = importers["lerobot"]().write_example(Path(folder) / "pictures")
+        cells = [{"bytes": encoded(picture(n), "png"), "path": None} for n in range(STEPS)]
+        roots["lerobot with pictures"] = in_table(pictures, cells)
         return {
             name: {
                 path.relative_to(root).as_posix(): path.read_bytes()

@@ -12,10 +12,11 @@ import pytest
 from demos.formats.lerobot_example import CAMERA as HEAD
 from demos.formats.lerobot_example import STEPS, write_v21
 from demos.formats.segments import cut, packets_of, span_of
-from demos.importers import Found, Item, Options, Refused, open_source
+from demos.importers import Found, Item, Options, Refused, import_source, open_source
 from demos.model import Draft, VideoFile
+from demos.store import EpisodeStore
 from demos.store.video import VideoCamera, index_file
-from tests.lerobot_folders import column, decode, edit_info, edit_table, encode, write_v30
+from tests.lerobot_folders import decode, edit_info, encode, encoded, in_table, picture, write_v30
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
 VIDEO = f"videos/chunk-000/{HEAD}/episode_000000.mp4"
@@ -191,15 +192,65 @@ def test_a_span_is_found_in_spite_of_rounding(tmp_path: Path) -> None:
     assert span_of(packets, 0.64, 1.24) == (6, 12)
 
 
-def test_images_inside_the_table_are_named_as_not_read(v21: Path) -> None:
-    def add(info: dict[str, Any]) -> None:
-        info["features"]["observation.images.wrist"] = {"dtype": "image", "shape": [4, 4, 3]}
+def test_png_images_inside_the_table_are_kept_to_the_bit(v21: Path, tmp_path: Path) -> None:
+    images = np.stack([picture(n) for n in range(STEPS)])
+    cells = [{"bytes": encoded(image, "png"), "path": None} for image in images]
+    store = EpisodeStore.create(tmp_path / "store")
 
-    pictures = [{"bytes": b"x", "path": None}] * STEPS
-    edit_table(v21, lambda table: column(table, "observation.images.wrist", pictures))
+    report = import_source(in_table(v21, cells), store)
 
-    draft = only(edit_info(v21, add))
+    episode = store.episode(report.episodes[0][1])
+    assert report.findings == ()
+    np.testing.assert_array_equal(episode.images("wrist", [7, 0, 3]), images[[7, 0, 3]])
+    np.testing.assert_array_equal(
+        episode.cameras["wrist"].time_ns, episode.streams["state"].time_ns
+    )
 
-    assert checks(draft) == ["import.camera"]
-    assert "observation.images.wrist" in draft.facts.provenance.missing[0]
-    assert set(draft.streams) == {"state", "action"}
+
+def test_jpeg_images_inside_the_table_are_copied_not_encoded_again(v21: Path) -> None:
+    cells = [{"bytes": encoded(picture(n), "jpeg"), "path": None} for n in range(STEPS)]
+
+    for item in open_source(in_table(v21, cells)):
+        if isinstance(item, Found):
+            content = item.draft.videos["wrist"].path.read_bytes()
+            assert all(content.count(encoded(picture(n), "jpeg")) == 1 for n in range(STEPS))
+            break
+    else:
+        pytest.fail("no episode")
+
+
+def test_images_that_the_table_only_points_to_are_read(v21: Path) -> None:
+    (v21 / "images").mkdir()
+    for n in range(STEPS):
+        (v21 / f"images/{n}.png").write_bytes(encoded(picture(n), "png"))
+    cells = [{"bytes": None, "path": f"images/{n}.png"} for n in range(STEPS)]
+
+    assert "wrist" in only(in_table(v21, cells)).videos
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ({"bytes": b"x", "path": None}, "neither PNG nor JPEG"),
+        ({"bytes": b"\x89PNG\r\n\x1a\n" + b"0" * 40, "path": None}, "cannot be read"),
+        ({"bytes": None, "path": "../../etc/passwd"}, "a path we do not follow"),
+        ({"bytes": None, "path": "images/absent.png"}, "is not there"),
+    ],
+)
+def test_images_that_are_none_are_a_finding(v21: Path, cell: dict[str, Any], reason: str) -> None:
+    draft = only(in_table(v21, [cell] * STEPS))
+
+    [finding] = draft.findings
+    assert finding.check == "import.missing_video"
+    assert reason in finding.message
+    assert finding.hint
+    assert "wrist" not in draft.videos
+
+
+def test_images_of_two_sizes_are_a_finding(v21: Path) -> None:
+    sizes = [(48, 64)] * (STEPS - 1) + [(64, 48)]
+    cells = [{"bytes": encoded(picture(0, size), "png"), "path": None} for size in sizes]
+
+    [finding] = only(in_table(v21, cells)).findings
+
+    assert "2 sizes" in finding.message

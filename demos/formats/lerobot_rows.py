@@ -9,8 +9,13 @@ import numpy as np
 from demos.formats.lerobot import Entry, Survey
 from demos.formats.notes import Notes
 from demos.formats.steps import Steps
-from demos.model import Event, Label, Nanoseconds, Span
+from demos.model import Event, Label, Nanoseconds, Span, Stream, StreamInfo
 from demos.provenance import new_label
+
+_OPAQUE = (
+    "opaque: LeRobot's `action`, what a policy is to put out at this row; "
+    "the source does not say whether it is absolute or relative"
+)
 
 
 def channel_names(survey: Survey, column: str, values: Any, notes: Notes) -> tuple[str, ...]:
@@ -111,3 +116,27 @@ def _instruction(
         spans=spans if len(run) > 1 else (),
         note=f"LeRobot column {column}",
     )
+
+
+def kept_stream(
+    column: str, values: Any, channels: tuple[str, ...], left: list[int], steps: Steps
+) -> Stream:
+    """Keep a column under the source's own names, its units unknown."""
+    shaped = values.ndim > 2
+    note = f"LeRobot column {column}"
+    if values.dtype == np.bool_:
+        values, note = values.astype(np.uint8), f"{note}, false and true as 0 and 1"
+    chosen = channels if shaped else tuple(channels[n] for n in left)
+    ticks = steps.ticks
+    info = StreamInfo(
+        units=("unknown",) * len(chosen),
+        channels=chosen,
+        clock=ticks.clock,
+        rate_hz=ticks.rate_hz,
+        shape=values.shape[1:] if shaped else None,
+        semantics=_OPAQUE if column == "action" else None,
+        note=note,
+    )
+    if not shaped:
+        values = np.ascontiguousarray(values[:, left])
+    return Stream(ticks.time_ns, values, info, ticks.source_time_ns)

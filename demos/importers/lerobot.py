@@ -9,16 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from demos import embodiment as embodiments
 from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import lerobot as layout
 from demos.formats.files import is_pointer, licence, modified, parquet_table, whole_file
-from demos.formats.lerobot_rows import channel_names, hold_against, words_of
+from demos.formats.lerobot_rows import channel_names, hold_against, kept_stream, words_of
 from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
+from demos.formats.pictures import pictures, write_pictures
 from demos.formats.segments import Packets, cut, is_mp4, packets_of, sha256_of, span_of
 from demos.formats.steps import Steps, read_steps
 from demos.importers import Item, Options, Remark, attempt, importers
@@ -32,16 +31,11 @@ from demos.model import (
     Nanoseconds,
     Session,
     Stream,
-    StreamInfo,
     VideoFile,
 )
-from demos.provenance import made_by, new_id, sha256_file
+from demos.provenance import made_by, new_id, sha256_bytes, sha256_file
 
 _ROLES: dict[str, mapping.Role] = {"observation.state": "state", "action": "command"}
-_OPAQUE = (
-    "opaque: LeRobot's `action`, what a policy is to put out at this row; "
-    "the source does not say whether it is absolute or relative"
-)
 _WHOLE_TABLE_BYTES = 64_000_000
 _OPEN_VIDEOS = 16
 
@@ -145,19 +139,12 @@ class _Source:
 def _draft(source: _Source, entry: layout.Entry) -> Draft:
     survey, notes = source.survey, Notes(assumed=list(source.assumed))
     info = survey.info
-    pictures = [name for name, f in info.features.items() if f.dtype == "image"]
-    steps = read_steps(source.rows(entry), info.fps, leave=pictures)
+    columns = [name for name, f in info.features.items() if f.dtype == "image"]
+    table = source.rows(entry)
+    steps = read_steps(table, info.fps, leave=columns)
     if not len(steps):
         raise ImportFailed(f"{entry.data} has no row of {entry.name}").with_hint(
             "copy the file again from its source"
-        )
-    for name in pictures:
-        notes.missing.append(f"camera {name}: images inside parquet files are not read")
-        notes.find(
-            "camera",
-            f"the images of {name} lie inside the parquet file and are not read",
-            "turn them into videos with LeRobot's tools and import the folder again",
-            stream=f"image.{_camera(source, name)}",
         )
     hold_against(entry, steps, notes)
     if info.version.startswith("v2"):
@@ -166,6 +153,9 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
         notes.sha256[f"{entry.data}#{entry.name}"] = steps.sha256()
     streams = _streams(source, steps, notes)
     videos = _videos(source, entry, steps, notes)
+    for name in columns:
+        if video := _pictures(source, entry, name, table, steps, notes):
+            videos[name] = video
     instruction, labels, events = words_of(survey, entry, steps, notes)
     named: dict[str, VideoFile] = {}
     for key, video in videos.items():
@@ -208,7 +198,7 @@ def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
             made |= joined
         if left or values.ndim > 2:
             name = word(column.removeprefix("observation."))
-            made[name if name not in made else word(column)] = _kept(
+            made[name if name not in made else word(column)] = kept_stream(
                 column, values, channels, left, steps
             )
     if source.body is not None:
@@ -251,30 +241,6 @@ def _mapped(
     used = {link.column for link in joined.links}
     unknown = [n for n in range(len(channels)) if n not in used and channels[n] in joined.unknown]
     return streams, unknown
-
-
-def _kept(
-    column: str, values: Any, channels: tuple[str, ...], left: list[int], steps: Steps
-) -> Stream:
-    """Keep a column under the source's own names, its units unknown."""
-    shaped = values.ndim > 2
-    note = f"LeRobot column {column}"
-    if values.dtype == np.bool_:
-        values, note = values.astype(np.uint8), f"{note}, false and true as 0 and 1"
-    chosen = channels if shaped else tuple(channels[n] for n in left)
-    ticks = steps.ticks
-    info = StreamInfo(
-        units=("unknown",) * len(chosen),
-        channels=chosen,
-        clock=ticks.clock,
-        rate_hz=ticks.rate_hz,
-        shape=values.shape[1:] if shaped else None,
-        semantics=_OPAQUE if column == "action" else None,
-        note=note,
-    )
-    if not shaped:
-        values = np.ascontiguousarray(values[:, left])
-    return Stream(ticks.time_ns, values, info, ticks.source_time_ns)
 
 
 def _videos(
@@ -365,6 +331,34 @@ def _video(
         codec=index.codec,
     )
     return VideoFile(path, info, stamps, shown)
+
+
+def _pictures(
+    source: _Source, entry: layout.Entry, name: str, table: Any, steps: Steps, notes: Notes
+) -> VideoFile | None:
+    from demos.store.video import index_file
+
+    path = source.scratch / f"{len(list(source.scratch.iterdir()))}.mp4"
+    try:
+        if name not in table.column_names:
+            raise ImportFailed(f"{entry.data} has no column {name}")
+        images = pictures(table.column(name), source.root)
+        write_pictures(images, source.survey.info.fps, path)
+    except DemosError as error:
+        notes.missing.append(f"video of {name}")
+        stream = f"image.{_camera(source, name)}"
+        notes.find("missing_video", f"no images of {name}: {error}", error.hint, stream=stream)
+        return None
+    notes.sha256[f"{entry.data}#{entry.name}.{name}"] = sha256_bytes(b"".join(images))
+    index, ticks = index_file(path), steps.ticks
+    info = CameraInfo(
+        width=index.width,
+        height=index.height,
+        rate_hz=ticks.rate_hz,
+        clock=ticks.clock,
+        codec=index.codec,
+    )
+    return VideoFile(path, info, ticks.time_ns)
 
 
 def _remarks(survey: layout.Survey) -> Iterator[Remark]:

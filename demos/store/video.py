@@ -126,6 +126,7 @@ class VideoCamera:
             fed: Any = av.Packet(data)
             rank = int(self._rank[packet])
             fed.pts = rank if rank >= 0 else -1 - packet  # comes back on the decoded image
+            fed.is_keyframe = bool(self.index.key[packet])  # PNG adds a non-key image to the last
             for image in decoder.decode(fed):
                 self._take(image, wanted, out, places)
             if not wanted:

@@ -1,0 +1,89 @@
+"""Images that lie in a table one by one, as PNG or JPEG, become a video without re-encoding.
+
+Each picture's own bytes are one packet of an mp4, and each packet is a key image: what is decoded
+is what was recorded, and every image is reached at once. Players on the web do not show it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from demos.errors import ImportFailed
+from demos.formats.files import whole_file
+from demos.formats.lerobot import filled
+
+_TICKS_PER_S = 90_000
+_KINDS = {b"\x89PNG\r\n\x1a\n": "png_pipe", b"\xff\xd8\xff": "jpeg_pipe"}
+_HINT = "turn the images into videos with LeRobot's tools and import the folder again"
+
+
+def pictures(column: Any, root: Path) -> list[bytes]:
+    """Return the encoded images of a column {bytes, path}, read from files where they are not in.
+
+    Raises ImportFailed for a row without an image.
+    """
+    found = []
+    for row, cell in enumerate(column.to_pylist()):
+        held = cell if isinstance(cell, Mapping) else {"bytes": cell}
+        content, place = held.get("bytes"), held.get("path")
+        if not isinstance(content, bytes) and isinstance(place, str):
+            content = whole_file(root, filled(place.replace("{", "").replace("}", ""))).read_bytes()
+        if not isinstance(content, bytes):
+            raise ImportFailed(f"row {row} has no image").with_hint(_HINT)
+        found.append(content)
+    return found
+
+
+def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> None:
+    """Write encoded images of one kind and size as an mp4. Raises ImportFailed."""
+    import av
+
+    kinds = {_kind(image) for image in images}
+    if len(kinds) != 1:
+        raise ImportFailed("the images are not all PNG, nor all JPEG").with_hint(_HINT)
+    kind = kinds.pop()
+    base = Fraction(1, _TICKS_PER_S)
+    try:
+        sizes = {_size(image, kind) for image in images}
+        if len(sizes) != 1:
+            raise ImportFailed(f"the images have {len(sizes)} sizes").with_hint(_HINT)
+        with (
+            av.open(io.BytesIO(images[0]), format=kind) as template,
+            av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as video,
+        ):
+            stream = video.add_stream_from_template(template.streams.video[0])
+            stream.time_base = base
+            for number, image in enumerate(images):
+                packet = av.Packet(image)
+                packet.stream, packet.time_base = stream, base
+                packet.pts = packet.dts = round(number * _TICKS_PER_S / rate_hz)
+                packet.duration = round(_TICKS_PER_S / rate_hz)
+                packet.is_keyframe = True
+                video.mux(packet)
+    except (av.error.FFmpegError, IndexError, OSError) as error:
+        raise ImportFailed(f"the images cannot be read: {error}").with_hint(_HINT) from error
+
+
+def _kind(image: bytes) -> str:
+    for magic, kind in _KINDS.items():
+        if image.startswith(magic):
+            return kind
+    raise ImportFailed("an image is neither PNG nor JPEG").with_hint(_HINT)
+
+
+def _size(image: bytes, kind: str) -> bytes:
+    """Return the bytes that say height and width: PNG's header, JPEG's frame header."""
+    if kind == "png_pipe":
+        return image[16:24]
+    place = 2
+    while place + 9 < len(image):
+        marker, length = image[place + 1], int.from_bytes(image[place + 2 : place + 4], "big")
+        # SOF0 to SOF15 but for the three that are tables (ITU T.81, table B.1)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return image[place + 5 : place + 9]
+        place += 2 + length
+    raise ImportFailed("a JPEG image has no frame header").with_hint(_HINT)
