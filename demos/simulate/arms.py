@@ -71,9 +71,7 @@ class Arms:
             square = jacobian @ jacobian.T + _DAMPING * np.eye(6)
             pull = _POSTURE_GAIN * (prefer - data.qpos[columns])
             step = pull + jacobian.T @ np.linalg.solve(square, error - jacobian @ pull)
-            data.qpos[columns] = np.clip(
-                data.qpos[columns] + np.clip(step, -0.2, 0.2), low, high
-            )
+            data.qpos[columns] = np.clip(data.qpos[columns] + np.clip(step, -0.2, 0.2), low, high)
         return np.array(data.qpos[columns])
 
     def follow(self, hand: Hand, position_m: Floats, turn_rad: Floats) -> tuple[Floats, float]:

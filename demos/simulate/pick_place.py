@@ -24,7 +24,7 @@ from demos.simulate.world import TABLE_M, Scene, World
 
 HALF_HEIGHT_M = 0.06
 REST_M = (0.24, -0.22, 1.0)
-GOAL_M = (0.35, 0.06)
+GOAL_M = (0.31, 0.06)
 CARRY_M = 0.11
 """How far up the object is carried."""
 ABOVE_M = 0.005
@@ -33,8 +33,8 @@ ABOVE_M = 0.005
 CELLS = {
     "near_left": (0.295, -0.08),
     "near_right": (0.295, -0.12),
-    "far_left": (0.345, -0.08),
-    "far_right": (0.345, -0.12),
+    "far_left": (0.335, -0.08),
+    "far_right": (0.335, -0.12),
 }
 _SPREAD_M = 0.012
 _WRONG = 0.1
@@ -45,6 +45,7 @@ _WRONG = 0.1
 class _Setup:
     """What a script is written for, mirrored to the right hand."""
 
+    kind: str
     hand: str
     other: str
     variant: str
@@ -93,8 +94,8 @@ class PickPlace:
         cell = str(rng.choice(list(CELLS)))
         lighting = str(rng.choice(["bright", "dim"]))
         slippery = variant.startswith("slip")
-        mass = float(np.round(rng.uniform(0.3, 0.4) if slippery else rng.uniform(0.2, 0.32), 3))
-        friction = float(np.round(rng.uniform(0.3, 0.4) if slippery else rng.uniform(0.8, 1.1), 2))
+        mass = float(np.round(rng.uniform(0.5, 0.62) if slippery else rng.uniform(0.2, 0.32), 3))
+        friction = float(np.round(rng.uniform(0.5, 0.6) if slippery else rng.uniform(0.8, 1.1), 2))
         turned = float(rng.uniform(-0.12, 0.12)) if kind == "box" else 0.0
         middle = np.array([*CELLS[cell], TABLE_M + HALF_HEIGHT_M])
         start = middle + [*rng.uniform(-_SPREAD_M, _SPREAD_M, 2), 0.0]
@@ -108,6 +109,7 @@ class PickPlace:
         if declared == cell:
             noted = start + [*rng.normal(0.0, 0.003, 2), 0.0]
         setup = _Setup(
+            kind=kind,
             hand=hand,
             other="left_hand" if hand == "right_hand" else "right_hand",
             variant=variant,
@@ -189,9 +191,10 @@ def _missed_by(variant: str, rng: np.random.Generator) -> Floats:
         off = float(rng.uniform(0.065, 0.085))
     else:
         return np.array([*rng.normal(0.0, 0.005, 2), 0.0])
-    # beside or beyond the goal, not short of it: there the start area begins
-    angle = float(rng.uniform(-0.3, 1.0)) * np.pi / 2
-    return np.array([off * np.sin(angle), off * np.cos(angle), 0.0])
+    # beyond the goal or nearer the body: an arm cannot reach further out, and short of the goal
+    # lies the start area
+    angle = float(rng.uniform(0.0, 0.5)) * np.pi
+    return np.array([-off * np.sin(angle), off * np.cos(angle), 0.0])
 
 
 def _script(setup: _Setup) -> Script:
@@ -218,8 +221,14 @@ class _Hand:
     def __init__(self, setup: _Setup, script: Script) -> None:
         self.setup, self.script, self.rng = setup, script, script.rng
 
-    def to(self, place: Floats, offset: tuple[float, float, float], seconds: float,
-           *, free: bool = False) -> float:
+    def to(
+        self,
+        place: Floats,
+        offset: tuple[float, float, float],
+        seconds: float,
+        *,
+        free: bool = False,
+    ) -> float:
         """Move to a place plus an offset; return when it started."""
         goal = (place + np.array(offset)) * self.setup.mirror
         return self.script.move({self.setup.hand: goal}, seconds, free=free)
@@ -228,10 +237,10 @@ class _Hand:
         """Close or open within `seconds`."""
         self.script.grip({self.setup.hand: closure}, seconds, at_s=at_s)
 
-    def reflex(self, **what: float) -> None:
-        """Arm a reflex of this hand from now on."""
-        hands = (self.setup.hand,)
-        self.script.reflexes.append(Reflex(hands, self.script.now_s, **what))
+    def watch(self, *, since_s: float, sunk_m: float, closure: float) -> None:
+        """Squeeze when the object sinks in the hand between `since_s` and now."""
+        hands, now = (self.setup.hand,), self.script.now_s
+        self.script.reflexes.append(Reflex(hands, since_s, now, sunk_m, closure))
 
     def approach(self) -> None:
         """Reach beside the object, then around it."""
@@ -292,7 +301,7 @@ def _hesitation(hand: _Hand) -> None:
 def _weak_try(hand: _Hand) -> None:
     """Close too little: the fingers slide up the object, which stays."""
     hand.approach()
-    hand.close(float(hand.rng.uniform(0.5, 0.56)))
+    hand.close(float(hand.rng.uniform(0.52, 0.6)))
     hand.to(hand.setup.start, (0.0, 0.0, 0.05), 0.8)
     hand.grip(0.0, 0.3)
     hand.script.wait(0.35)
@@ -323,18 +332,26 @@ def _dropped(hand: _Hand) -> None:
 
 def _slip_held(hand: _Hand) -> None:
     hand.approach()
-    hand.close(1.1)
+    hand.close()
     hand.lift()
-    hand.grip(0.2, 3.0)
-    hand.reflex(slid_m=0.004, closure=1.15, delay_s=0.12, seconds=0.06)
-    hand.script.wait(1.6)
+    # quickly to where it barely holds, then so slowly that the slide begins gently
+    hand.grip(0.84, 0.6)
+    hand.script.wait(0.6)
+    easing = hand.script.now_s
+    hand.grip(0.62, 4.0)
+    hand.script.wait(3.6)
+    hand.grip(1.0, 0.3)
+    hand.script.wait(0.3)
+    # a cylinder turns out of the fingers sooner than a box
+    sunk = 0.0018 if hand.setup.kind == "cylinder" else 0.004
+    hand.watch(since_s=easing, sunk_m=sunk, closure=1.0)
     hand.transport()
     hand.place()
 
 
 def _slip_dropped(hand: _Hand) -> None:
     hand.approach()
-    hand.close(1.1)
+    hand.close()
     hand.lift()
     hand.grip(0.3, 3.0)
     hand.script.wait(2.0)
@@ -372,7 +389,11 @@ def _seen(cell: str, hand: str) -> str:
 def _pose(place: Floats) -> Pose:
     return Pose(
         reference_frame="world",
-        position_m=(round(float(place[0]), 4), round(float(place[1]), 4), round(float(place[2]), 4)),
+        position_m=(
+            round(float(place[0]), 4),
+            round(float(place[1]), 4),
+            round(float(place[2]), 4),
+        ),
     )
 
 

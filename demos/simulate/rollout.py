@@ -219,39 +219,38 @@ def _targets(
 
 def _warnings(mujoco: Any) -> list[int]:
     kinds = mujoco.mjtWarning
-    return [int(kind) for kind in (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)]
+    return [
+        int(kind) for kind in (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
+    ]
 
 
 class _Watch:
-    """The operator's eyes: has the object slid in the hand since a reflex was armed?"""
+    """The operator's senses: has the object sunk in the hand since a reflex was armed?"""
 
     def __init__(self, world: World, data: Any, reflexes: Sequence[Reflex]) -> None:
         self.world, self.data = world, data
         self.waiting = list(reflexes)
-        self.armed: dict[int, Floats] = {}
+        self.armed: dict[int, float] = {}
 
     def look(self, tick: int, closures: Mapping[str, Floats]) -> None:
         """Let each reflex that is due change what the hands do from now on."""
         for reflex in list(self.waiting):
-            if tick < reflex.after_s * COMMAND_HZ:
+            if not reflex.after_s * COMMAND_HZ <= tick < reflex.until_s * COMMAND_HZ:
                 continue
-            place = self._in_hand(reflex.hands[0])
-            first = self.armed.setdefault(id(reflex), place)
-            if float(np.linalg.norm(place - first)) < reflex.slid_m:
+            height = self._in_hand(reflex.hands[0])
+            if self.armed.setdefault(id(reflex), height) - height < reflex.sunk_m:
                 continue
             self.waiting.remove(reflex)
             start = tick + round(reflex.delay_s * COMMAND_HZ)
+            end = round(reflex.until_s * COMMAND_HZ)
             ramp = max(1, round(reflex.seconds * COMMAND_HZ))
-            end = start + ramp + round(reflex.hold_s * COMMAND_HZ)
             for hand in reflex.hands:
                 line = closures[hand]
-                if start < len(line):
+                if start < min(end, len(line)):
                     grown = np.minimum(np.arange(1, len(line[start:end]) + 1) / ramp, 1.0)
                     line[start:end] = line[start] + (reflex.closure - line[start]) * grown
 
-    def _in_hand(self, hand: str) -> Floats:
-        data = self.data
+    def _in_hand(self, hand: str) -> float:
         site = self.world.hands[hand].grasp
-        body = data.body(self.world.objects[0])
-        axes = data.site_xmat[site].reshape(3, 3)
-        return np.asarray(axes.T @ (body.xpos - data.site_xpos[site]))
+        body = self.data.body(self.world.objects[0])
+        return float(body.xpos[2] - self.data.site_xpos[site, 2])

@@ -20,18 +20,20 @@ COMMAND_HZ = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Reflex:
-    """What a person does who sees the object slide `slid_m` in the hand after `after_s`.
+    """What a person does who feels the object sink by `sunk_m` in the first of `hands`.
 
-    `delay_s` later the hands go to `closure` within `seconds`, and stay there for `hold_s`.
+    It counts between `after_s` and `until_s`; `delay_s` later all hands go to `closure` within
+    `seconds` and stay there until `until_s`, when the script takes over again. The delay is a
+    little below that of the grip reflex to a slip, 60 to 80 ms (Johansson and Westling, 1984).
     """
 
     hands: tuple[str, ...]
     after_s: float
-    slid_m: float
+    until_s: float
+    sunk_m: float
     closure: float
-    delay_s: float = 0.2
-    seconds: float = 0.15
-    hold_s: float = 60.0
+    delay_s: float = 0.05
+    seconds: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,17 +100,20 @@ class Script:
         seconds: float,
         *,
         free: bool = False,
+        exact: bool = False,
         turn: Mapping[str, Sequence[float]] | None = None,
     ) -> float:
         """Move hands to places (m, world) in about `seconds` at average pace; return the start.
 
-        In a free movement the operator may hesitate before it or overshoot at its end. `turn`
-        gives rotation vectors (rad) to reach at the same time.
+        In a free movement the operator may hesitate before it or overshoot at its end; an exact
+        one takes `seconds` whatever the pace. `turn` gives rotation vectors (rad) to reach at the
+        same time.
         """
         started = self.now_s
         if free and self.rng.random() < self.operator.hesitation:
             self.wait(float(self.rng.uniform(0.25, 0.7)))
         took = seconds / self.operator.pace * float(self.rng.uniform(0.9, 1.12))
+        took = seconds if exact else took
         goals = {hand: np.asarray(place, dtype=np.float64) for hand, place in to.items()}
         past = free and self.rng.random() < self.operator.overshoot
         for hand, goal in goals.items():
@@ -130,7 +135,9 @@ class Script:
         """Hold still."""
         self.now_s += seconds
 
-    def grip(self, closure: Mapping[str, float], seconds: float, *, at_s: float | None = None) -> None:
+    def grip(
+        self, closure: Mapping[str, float], seconds: float, *, at_s: float | None = None
+    ) -> None:
         """Close or open hands within `seconds`, from now or from `at_s`; time does not advance."""
         start = self.now_s if at_s is None else at_s
         for hand, value in closure.items():

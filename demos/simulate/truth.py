@@ -7,7 +7,7 @@ Everything is read off contact forces, heights and displacements by the definiti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ REST_S = 0.5
 """Touches without a lift that follow each other faster belong to one attempt."""
 BRUSH_N = 0.3
 """A contact that never reaches this force is no attempt."""
+CLOSING_S = 0.2
+"""Fingers told to flex faster than this share of their way per second are closing."""
 LIFT_M = 0.02
 SIDEWAYS_M = 0.02
 NEAR_M = 0.03
@@ -88,7 +90,8 @@ class _Facts:
     force: Mapping[str, Floats]
     speed: Mapping[str, Floats]
     towards: Mapping[str, Floats]
-    slip_m_s: Mapping[str, Floats] = field(default_factory=dict)
+    closing: Mapping[str, Flags]
+    slip_m_s: Mapping[str, Floats]
 
 
 def judge(
@@ -110,16 +113,16 @@ def judge(
     held_by = [tiers[hand] for hand in holders]
     touch = np.logical_or.reduce(held_by)
     grip = np.logical_and.reduce(held_by) if together else touch
-    force = np.max([facts.force[hand] for hand in holders], axis=0)
 
     attempts: list[Attempt] = []
     phases: list[Span] = []
-    for tier, touched, gripped, strength in (
-        ("task", touch, grip, force),
-        *((hand, tiers[hand], tiers[hand], facts.force[hand]) for hand in tiers),
+    for tier, touched, gripped in (
+        ("task", touch, grip),
+        *((hand, tiers[hand], tiers[hand]) for hand in tiers),
     ):
         hands = [tier] if tier != "task" else list(holders)
-        found = _attempts(facts, tier, touched, gripped, strength, lift_m)
+        tried = grip if together else _tried(facts, hands)
+        found = _attempts(facts, tier, touched, gripped, tried, lift_m)
         found = [_with_marginal(facts, attempt, hands) for attempt in found]
         attempts += found
         if tier == "task" or tier in holders:
@@ -148,7 +151,7 @@ def _facts(rollout: Rollout, target: str) -> _Facts:
     world, pose = rollout.world, rollout.object_pose(target)
     axes = _matrices(pose[:, 3:])
     touch: dict[str, dict[str, Flags]] = {}
-    force, speed, towards, slip = {}, {}, {}, {}
+    force, speed, towards, slip, closing = {}, {}, {}, {}, {}
     for name, hand in world.hands.items():
         touch[name] = {}
         strength = np.zeros(len(pose))
@@ -167,6 +170,9 @@ def _facts(rollout: Rollout, target: str) -> _Facts:
         away = pose[:, :3] - path
         far = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
         towards[name] = (velocity * away / far).sum(axis=1)
+        flexed = (rollout.command[:, hand.hand] - hand.opened) / _span(hand.closed - hand.opened)
+        rate = np.gradient(_smooth(flexed.max(axis=1), 0.05), 1.0 / LOG_HZ)
+        closing[name] = _held_on(rate > CLOSING_S, 0.3)
         tips = [i for i, tip in enumerate(world.tips) if tip.startswith(hand.side)]
         slip[name] = _sliding(rollout.tips[:, tips], pose[:, :3], axes, np.array(seen).T)
     return _Facts(
@@ -179,6 +185,7 @@ def _facts(rollout: Rollout, target: str) -> _Facts:
         force=force,
         speed=speed,
         towards=towards,
+        closing=closing,
         slip_m_s=slip,
     )
 
@@ -195,7 +202,7 @@ def _sliding(tips: Floats, centre: Floats, axes: Floats, touching: Flags) -> Flo
 
 
 def _attempts(
-    facts: _Facts, tier: str, touch: Flags, grip: Flags, force: Floats, lift_m: float
+    facts: _Facts, tier: str, touch: Flags, grip: Flags, tried: Flags, lift_m: float
 ) -> list[Attempt]:
     found: list[Attempt] = []
     bouts = _runs(touch)
@@ -203,22 +210,24 @@ def _attempts(
         start, end = bouts.pop(0)
         done = _attempt(facts, tier, start, end, grip, lift_m)
         while bouts and (bouts[0][0] - end) < REST_S * LOG_HZ:
-            # brushing it while letting go, or pushing it along, is still the same attempt
+            # brushing it while letting go, pushing it along, being hit by it as it falls: all
+            # of that is still the same attempt
+            end = bouts.pop(0)[1]
             if done.outcome == "missed":
-                end = bouts[0][1]
                 done = _attempt(facts, tier, start, end, grip, lift_m)
             elif done.outcome == "held":
-                end = bouts[0][1]
-                done = Attempt(**{**_fields(done), "end": end})
-            bouts.pop(0)
-        if done.outcome != "missed" or force[start:end].max() >= BRUSH_N:
+                done = replace(done, end=end)
+        if done.outcome != "missed" or tried[start:end].any():
             found.append(done)
     return found
 
 
-def _attempt(
-    facts: _Facts, tier: str, start: int, end: int, grip: Flags, lift_m: float
-) -> Attempt:
+def _tried(facts: _Facts, hands: Sequence[str]) -> Flags:
+    """Where a hand presses on the object and closes, or closed just before: not a mere brush."""
+    return _any((facts.force[hand] >= BRUSH_N) & facts.closing[hand] for hand in hands)
+
+
+def _attempt(facts: _Facts, tier: str, start: int, end: int, grip: Flags, lift_m: float) -> Attempt:
     raised = np.where(grip[start:end], facts.underside_m[start:end], 0.0)
     height = max(0.0, float(raised.max()))
     if height < lift_m:
@@ -242,12 +251,12 @@ def _attempt(
 def _with_marginal(facts: _Facts, attempt: Attempt, hands: Sequence[str]) -> Attempt:
     if attempt.outcome != "held" or attempt.lifted is None:
         close = attempt.outcome == "missed" and attempt.height_m > 0.5 * LIFT_M
-        return Attempt(**{**_fields(attempt), "marginal": close})
+        return replace(attempt, marginal=close)
     rows = slice(attempt.lifted, attempt.down or attempt.end)
-    slid = max(float(facts.slip_m_s[hand][rows].sum()) / LOG_HZ for hand in hands)
+    slid = max(_slid(facts.slip_m_s[hand][rows]) for hand in hands)
     tilt = float(facts.tilt_deg[rows].max())
     shaky = slid > MARGINAL_SLIP_M or tilt > MARGINAL_TILT_DEG or attempt.height_m < 1.5 * LIFT_M
-    return Attempt(**{**_fields(attempt), "marginal": shaky})
+    return replace(attempt, marginal=shaky)
 
 
 def _phases(
@@ -255,7 +264,7 @@ def _phases(
 ) -> list[Span]:
     count = len(facts.time_s)
     speed = np.max([facts.speed[hand] for hand in hands], axis=0)
-    moving = _steady(speed > MOVING_M_S, gap_s=0.1)
+    moving = _steady(speed > MOVING_M_S, gap_s=0.3)
     towards = np.max([facts.towards[hand] for hand in hands], axis=0)
     begin = _first(moving, 0, count)
     marks: list[tuple[int, str]] = [(0, "idle"), (begin, "reach")]
@@ -264,13 +273,13 @@ def _phases(
         marks += _holding(facts, attempt)
         if number + 1 < len(attempts):
             again = attempts[number + 1].start
-            far = np.linalg.norm(facts.centre - facts.centre[attempt.end - 1], axis=1)
-            del far
             marks.append((attempt.end, "recover"))
             marks.append((_turn(towards, attempt.end, again), "reach"))
         else:
+            # the hand may stand still a moment before it leaves: that is not the end of leaving
+            leaves = _first(moving, attempt.end, count)
             marks.append((attempt.end, "retract"))
-            marks.append((_first(~moving, attempt.end, count), "idle"))
+            marks.append((_first(~moving, leaves, count), "idle"))
     spans = [
         (start, end, what)
         for (start, what), (end, _) in zip(marks, [*marks[1:], (count, "")], strict=True)
@@ -318,12 +327,16 @@ def _slips(facts: _Facts, hand: str, attempts: Sequence[Attempt]) -> list[Span]:
         sliding = _steady(facts.slip_m_s[hand][attempt.lifted : stop] > SLIP_M_S, gap_s=0.06)
         for first, last in _runs(sliding):
             rows = slice(attempt.lifted + first, attempt.lifted + last)
-            slid = float(facts.slip_m_s[hand][rows].sum()) / LOG_HZ
+            slid = _slid(facts.slip_m_s[hand][rows])
             if slid >= SLIP_M:
                 spans += _spans(
                     facts, [(rows.start, rows.stop, "slip")], hand, slid_m=round(slid, 5)
                 )
     return spans
+
+
+def _slid(speed: Floats) -> float:
+    return float(speed[speed > SLIP_M_S].sum()) / LOG_HZ
 
 
 def _contacts(facts: _Facts) -> list[Span]:
@@ -421,10 +434,6 @@ def _spans(
     ]
 
 
-def _fields(attempt: Attempt) -> dict[str, object]:
-    return {name: getattr(attempt, name) for name in Attempt.__slots__}
-
-
 def _underside(model: object, target: str, pose: Floats, axes: Floats) -> Floats:
     """Height of the lowest point of the object's geoms (m, world): boxes and cylinders."""
     lowest = np.full(len(pose), np.inf)
@@ -459,6 +468,17 @@ def _smooth(values: Floats, seconds: float) -> Floats:
     return np.asarray(
         uniform_filter1d(values, max(1, round(seconds * LOG_HZ)), axis=0, mode="nearest")
     )
+
+
+def _span(way: Floats) -> Floats:
+    """Joints that do not move when the hand closes say nothing about how far it is closed."""
+    return np.where(np.abs(way) > 0.1, way, np.inf)
+
+
+def _held_on(flags: Flags, seconds: float) -> Flags:
+    """Keep each flag up for some time after it falls."""
+    width = round(seconds * LOG_HZ)
+    return np.asarray(np.convolve(flags, np.ones(width), mode="full")[: len(flags)] > 0)
 
 
 def _any(flags: object) -> Flags:

@@ -26,7 +26,7 @@ class Scene:
 
     props: tuple[Prop, ...]
     goal_m: tuple[float, float]
-    goal_half_m: float = 0.07
+    goal_half_m: float | tuple[float, float] = 0.07
     lighting: str = "bright"
 
     def parameters(self) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class Scene:
             "model": SCENE,
             "props": [prop.parameters() for prop in self.props],
             "goal_m": list(self.goal_m),
-            "goal_half_m": self.goal_half_m,
+            "goal_half_m": np.broadcast_to(self.goal_half_m, 2).tolist(),
             "lighting": self.lighting,
         }
 
