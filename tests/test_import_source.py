@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,7 +13,7 @@ from demos.errors import ImportFailed, StoreError, UnknownName
 from demos.formats.lerobot_example import write_v21
 from demos.importers import import_source
 from demos.model import Draft, Manifest
-from demos.store import EpisodeStore
+from demos.store import EpisodeStore, verify
 from tests.lerobot_folders import decode, edit_info, write_v30
 
 
@@ -37,8 +38,10 @@ def test_the_report_names_every_episode_with_its_id(store: EpisodeStore, v30: Pa
 
 
 @pytest.mark.parametrize("container", ["zarr", "hdf5"])
-def test_published_images_are_the_sources(tmp_path: Path, v30: Path, container: str) -> None:
-    store = EpisodeStore.create(tmp_path / "other", container)  # type: ignore[arg-type]
+def test_published_images_are_the_sources(
+    tmp_path: Path, v30: Path, container: Literal["zarr", "hdf5"]
+) -> None:
+    store = EpisodeStore.create(tmp_path / "other", container)
     truth = decode(next(v30.rglob("*.mp4")))
 
     report = import_source(v30, store)
@@ -207,6 +210,17 @@ def test_progress_is_told_after_each_episode(store: EpisodeStore, v30: Path) -> 
     import_source(v30, store, progress=lambda *step: told.append(step))
 
     assert told == [(n + 1, 3, f"episode_{n:06d}") for n in range(3)]
+
+
+@pytest.mark.parametrize("container", ["zarr", "hdf5"])
+def test_what_was_imported_verifies(
+    tmp_path: Path, v30: Path, container: Literal["zarr", "hdf5"]
+) -> None:
+    store = EpisodeStore.create(tmp_path / "other", container)
+
+    import_source(v30, store)
+
+    assert verify(store, deep=True) == []
 
 
 def _imports(source: Path, root: Path) -> None:

@@ -242,6 +242,7 @@ def test_rows_that_do_not_count_on_are_found(v21: Path) -> None:
     assert "the metadata says 8 rows, the file has 6" in messages
     assert any("frame_index does not count on in 1 places" in text for text in messages)
     assert "import.images" in checks(draft)
+    assert draft.streams["frame_index"].values[:, 0].tolist() == [0, 1, 2, 5, 6, 7]
 
 
 def test_a_folder_without_frame_index_and_dates_reads_and_says_so(v21: Path) -> None:

@@ -92,6 +92,8 @@ def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:
                 lost[name] = "it has no values"
             elif name in KEYS:
                 keys[name] = values.reshape(len(values), -1)[:, 0]
+                if name in ("frame_index", "index") and (np.diff(keys[name]) != 1).any():
+                    kept[name] = values  # it says which rows are gone
             else:
                 kept[name] = values
         except ImportFailed as error:

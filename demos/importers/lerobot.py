@@ -175,7 +175,7 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
             source_sha256=notes.sha256,
             assumed=tuple(dict.fromkeys(notes.assumed)),
             missing=tuple(notes.missing),
-            parameters=_parameters(source, entry),
+            parameters=_parameters(source, entry, steps),
         ),
     )
     return Draft(source.session, facts, streams, named, events, labels, tuple(notes.findings))
@@ -371,11 +371,12 @@ def _remarks(survey: layout.Survey) -> Iterator[Remark]:
         yield Remark("missing", f"{len(more)} more episodes up to {last}: no data file")
 
 
-def _parameters(source: _Source, entry: layout.Entry) -> Mapping[str, Any]:
-    survey = source.survey
+def _parameters(source: _Source, entry: layout.Entry, steps: Steps) -> Mapping[str, Any]:
+    survey, index = source.survey, steps.keys.get("index")
     found = {
         "source_episode": entry.name,
         "episode_index": entry.index,
+        "first_index": "" if index is None else int(index[0]),
         "robot_type": survey.info.robot_type,
         "fps": survey.info.fps,
         "split": layout.split_of(survey.info, entry.index),
