@@ -49,14 +49,13 @@ def verify(
     Raises StoreError where there is no store, NewerVersion, EpisodeNotFound.
     """
     root = store.root if isinstance(store, EpisodeStore) else Path(store).absolute()
-    if not isinstance(store, EpisodeStore):
-        _refuse_strangers(root)
     with disk.doing(f"verify {root}"):
         # files first: what others publish meanwhile is in a ledger by the time it is read
         present = dict(_files(root))
         ledgers = list(ledger.read_all(root))
         published, withdrawn = ledger.known(ledgers)
-        problems = list(_ledger_problems(root, ledgers))
+        problems = list(_store_problems(root, ledgers, published.get(layout.STORE_FILE)))
+        problems += _ledger_problems(root, ledgers)
         if episodes is not None:
             known = {path.split("/")[2] for path in published if path.startswith("episodes/")}
             for episode in episodes:
@@ -83,20 +82,26 @@ def verify(
     return _gathered(problems, published, present)
 
 
-def _refuse_strangers(root: Path) -> None:
-    """Raise where there is no store at all; a damaged store is for `verify` to describe."""
+def _store_problems(
+    root: Path, ledgers: list[ledger.Ledger], entry: LedgerEntry | None
+) -> Iterator[Problem]:
+    """Raise where there is no store that this release can read; describe a damaged one."""
     try:
         EpisodeStore.open(root)
     except NewerVersion:
-        raise
-    except DemosError:
-        if not (root / "ledger").is_dir():
+        if entry is None or sha256_file(root / layout.STORE_FILE) == entry.sha256:
             raise
+    except DemosError as error:
+        if not ledgers:
+            raise
+        yield Problem(layout.STORE_FILE, f"cannot be read: {error}")
 
 
 def _ledger_problems(root: Path, ledgers: list[ledger.Ledger]) -> Iterator[Problem]:
     if not ledgers:
-        yield Problem("ledger", "there is no ledger")
+        yield Problem("ledger", "holds no ledger")
+    if not (root / "ledger").is_dir():
+        return
     for found in ledgers:
         path = layout.relative(root, found.path)
         for problem in found.problems:
@@ -151,7 +156,8 @@ def _below(root: str, folder: str) -> Iterator[tuple[str, int]]:
 def _size(path: Path) -> int | None:
     try:
         return path.lstat().st_size
-    except FileNotFoundError:
+    except (OSError, ValueError):
+        # a damaged ledger may name what can be no path
         return None
 
 
