@@ -13,7 +13,6 @@ from demos import embodiment as embodiments
 from demos.errors import ImportFailed
 from demos.formats.lerobot_example import CAMERA as HEAD
 from demos.formats.lerobot_example import STEPS, write_v21
-from demos.formats.steps import ticks
 from demos.importers import Found, Item, Options, Refused, Remark, open_source
 from demos.model import Draft
 from tests.lerobot_folders import column, edit_info, edit_table, write_v30
@@ -72,47 +71,6 @@ def test_the_clock_of_the_table_is_nominal_and_says_so(v21: Path) -> None:
     np.testing.assert_array_equal(stream.time_ns, np.arange(STEPS) * 100_000_000)
     np.testing.assert_array_equal(draft.videos["head"].time_ns, stream.time_ns)
     assert any("row / 10 Hz" in text for text in draft.facts.provenance.assumed)
-
-
-def test_uneven_timestamps_are_taken_as_measured() -> None:
-    stamps = np.array([0.0, 0.1, 0.35, 0.4])
-
-    found = ticks(stamps, 4, 10.0)
-
-    assert found.clock == "measured"
-    assert found.rate_hz is None
-    np.testing.assert_array_equal(found.time_ns, [0, 100_000_000, 350_000_000, 400_000_000])
-
-
-def test_disorder_in_the_timestamps_is_kept() -> None:
-    found = ticks(np.array([5.0, 5.3, 5.1, 5.4]), 4, 10.0)
-
-    np.testing.assert_array_equal(found.time_ns, [0, 300_000_000, 100_000_000, 400_000_000])
-
-
-def test_timestamps_that_begin_later_are_kept_beside_the_nominal_clock() -> None:
-    stamps = 0.05 + np.arange(400) * 0.04999995
-
-    found = ticks(stamps, 400, 20.0)
-
-    assert found.clock == "nominal"
-    assert found.source_time_ns is not None
-    assert found.source_time_ns[0] == 50_000_000
-    assert any("begins at 0.05 s" in text for text in found.assumed)
-
-
-def test_a_long_float32_clock_is_still_recognised_as_made() -> None:
-    stamps = (np.arange(60_000) / 30).astype(np.float32)
-
-    assert ticks(stamps, 60_000, 30.0).clock == "nominal"
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_stamps_that_are_no_numbers_are_found_and_not_used(bad: float) -> None:
-    found = ticks(np.array([0.0, bad, 0.2]), 3, 10.0)
-
-    assert found.clock == "nominal"
-    assert found.problems
 
 
 def test_channels_find_the_joints_of_a_named_body(v21: Path) -> None:
@@ -229,6 +187,15 @@ def test_lists_of_words_are_kept_as_events(v21: Path) -> None:
     assert draft.events[0].values["value"] == said
 
 
+def test_stamps_that_cannot_be_used_are_kept_as_a_stream(v21: Path) -> None:
+    stamps = [float("nan"), *np.arange(1, STEPS) / 10]
+
+    draft = only(edit_table(v21, lambda table: column(table, "timestamp", stamps)))
+
+    assert checks(draft) == ["import.clock"]
+    np.testing.assert_array_equal(draft.streams["timestamp"].values[:, 0], stamps)
+
+
 def test_raw_bytes_are_named_as_not_kept(v21: Path) -> None:
     draft = only(edit_table(v21, lambda table: column(table, "blob", [b"\xff\x00"] * STEPS)))
 
@@ -242,7 +209,7 @@ def test_rows_that_do_not_count_on_are_found(v21: Path) -> None:
     assert "the metadata says 8 rows, the file has 6" in messages
     assert any("frame_index does not count on in 1 places" in text for text in messages)
     assert "import.images" in checks(draft)
-    assert draft.streams["frame_index"].values[:, 0].tolist() == [0, 1, 2, 5, 6, 7]
+    assert draft.streams["frame_index"].values.tolist() == [[n] for n in (0, 1, 2, 5, 6, 7)]
 
 
 def test_a_folder_without_frame_index_and_dates_reads_and_says_so(v21: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from demos.formats.lerobot import Entry, Survey
 from demos.formats.notes import Notes
-from demos.formats.steps import Steps
+from demos.formats.steps import Steps, counts_on
 from demos.model import Event, Label, Nanoseconds, Span, Stream, StreamInfo
 from demos.provenance import new_label
 
@@ -51,8 +51,8 @@ def hold_against(entry: Entry, steps: Steps, notes: Notes) -> None:
         if numbers is None:
             notes.assumed.append(f"no column {key}: rows are in the order of recording")
             continue
-        jumps = np.flatnonzero(np.diff(numbers) != 1)
-        if len(jumps) or (key == "frame_index" and numbers[0] != 0):
+        if not counts_on(key, numbers):
+            jumps = np.flatnonzero(np.diff(numbers) != 1)
             row = int(jumps[0]) + 1 if len(jumps) else 0
             notes.find(
                 "rows",

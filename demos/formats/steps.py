@@ -92,13 +92,22 @@ def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:
                 lost[name] = "it has no values"
             elif name in KEYS:
                 keys[name] = values.reshape(len(values), -1)[:, 0]
-                if name in ("frame_index", "index") and (np.diff(keys[name]) != 1).any():
+                if name in ("frame_index", "index") and not counts_on(name, keys[name]):
                     kept[name] = values  # it says which rows are gone
             else:
                 kept[name] = values
         except ImportFailed as error:
             lost[name] = str(error)
-    return Steps(ticks(keys.get("timestamp"), table.num_rows, fps), kept, words, keys, lost)
+    clock = ticks(keys.get("timestamp"), table.num_rows, fps)
+    if clock.problems:
+        kept["timestamp"] = keys["timestamp"][:, None]
+    return Steps(clock, kept, words, keys, lost)
+
+
+def counts_on(name: str, numbers: npt.NDArray[Any]) -> bool:
+    """Say whether a column of row numbers goes up by one, `frame_index` from zero."""
+    whole = bool((np.diff(numbers) == 1).all())
+    return whole and (name != "frame_index" or not len(numbers) or bool(numbers[0] == 0))
 
 
 def ticks(timestamp: npt.NDArray[Any] | None, rows: int, fps: float) -> Ticks:
@@ -120,7 +129,7 @@ def ticks(timestamp: npt.NDArray[Any] | None, rows: int, fps: float) -> Ticks:
     step = 1 / fps
     rounding = 4 * float(np.finfo(timestamp.dtype).eps if timestamp.dtype.kind == "f" else 0.0)
     tolerance = min(TOLERANCE_S + rounding * float(np.abs(raw_s).max()), step / 4)
-    # a stamp of seconds since 1970 does not fit int64 nanoseconds of a float32 any better
+    # zero first: nanoseconds of seconds since 1970 would not fit into float64
     from_zero = raw_s - raw_s.min()
     if np.abs(raw_s - raw_s[0] - even_s).max() <= tolerance:
         if abs(raw_s[0]) <= tolerance:
