@@ -42,6 +42,7 @@ def simulate(
     import demos
     from demos import simulate as simulation
 
+    width_height = _size(size)
     home = demos.open(store)
     with progress("simulate") as step:
         made = simulation.simulate(
@@ -52,7 +53,7 @@ def simulate(
             tasks=list(tasks) or None,
             flaws=flaws,
             video=not no_video,
-            size=_size(size),
+            size=width_height,
             depth=depth,
             progress=step,
         )
