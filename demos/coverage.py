@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Levels = tuple[str, ...]
 MISSING = "(not declared)"
+SURE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,15 @@ class Coverage:
 
 
 def fact(manifest: Manifest, opinions: Iterable[Label]) -> Fact:
-    """Say what coverage must know of an episode whose labels are `opinions`."""
-    return Fact(manifest.id, manifest.task, labels.outcome(opinions), manifest.factors)
+    """Say what coverage must know of an episode whose labels are `opinions`.
+
+    An outcome that only a machine proposed, with a confidence below 0.5, is `unsure`.
+    """
+    label = labels.current(opinions, "outcome")
+    outcome = label.value if label is not None else ""
+    if label is not None and label.role == "machine" and (label.confidence or 0.0) < SURE:
+        outcome = "unsure"
+    return Fact(manifest.id, manifest.task, outcome, manifest.factors)
 
 
 def facts_of(episodes: Iterable[Episode]) -> list[Fact]:

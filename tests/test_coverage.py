@@ -19,6 +19,7 @@ from demos.coverage import (
 )
 from demos.model import Factor, Plan
 from demos.model.records import Scalar
+from demos.provenance import new_label
 from demos.task import load_plan
 from tests.examples import example
 
@@ -181,6 +182,19 @@ def test_facts_come_from_the_manifest_and_the_label_that_holds() -> None:
 
     assert found.outcome == "success"
     assert found.factors == {"object": "cup", "lighting": "bright"}
+
+
+@pytest.mark.parametrize(("confidence", "outcome"), [(0.9, "success"), (0.3, "unsure")])
+def test_an_outcome_of_which_a_machine_is_unsure_does_not_count(
+    confidence: float, outcome: str
+) -> None:
+    episode = example("clean_pick")
+    label = new_label(
+        episode.id, "outcome", annotator="m/1", role="machine", value="success",
+        confidence=confidence,
+    )  # fmt: skip
+
+    assert fact(episode.manifest, [label]).outcome == outcome
 
 
 def test_the_published_plan_can_be_counted() -> None:

@@ -52,6 +52,18 @@ def test_a_straight_way_there_and_back_is_no_detour() -> None:
     assert found == pytest.approx(0.0, abs=0.005)
 
 
+def test_two_straight_ways_that_pass_into_each_other_are_no_detour() -> None:
+    t = np.arange(400) / 100.0
+    # the second begins before the first ends: the hand never stops at the corner
+    path = np.outer(min_jerk(t, 0.0, 2.0), [0.3, 0.0, 0.0])
+    path += np.outer(min_jerk(t, 1.7, 3.7), [0.0, 0.3, 0.0])
+
+    found = path_excess(moved(path, 100.0)).value
+
+    # one chord over both would say 2 / sqrt(2) - 1 = 0.41
+    assert found == pytest.approx(0.0, abs=0.03)
+
+
 def test_tremor_and_sensor_noise_are_no_detour() -> None:
     rng = np.random.default_rng(3)
     path = np.outer(min_jerk(np.arange(1000) / 500.0, 0.0, 2.0), [0.3, 0.0, 0.1])

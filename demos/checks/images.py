@@ -16,21 +16,28 @@ from demos.timeline import rate_hz
 @check(severity="warning")
 def missing_video(episode: Episode) -> Iterator[Problem]:
     """Find cameras that the source or the body promises and the episode does not have."""
-    for what in episode.manifest.provenance.missing:
-        if any(word in what.lower() for word in ("video", "camera", "image")):
-            yield Problem(f"missing at the source: {what}", hint="copy it and import again")
+    told = [
+        what
+        for what in episode.manifest.provenance.missing
+        if any(word in what.lower() for word in ("video", "camera", "image"))
+    ]
+    absent = [name for name in _cameras(episode) if name not in episode.cameras]
+    lacking = f"; the source lacks {', '.join(told)}" if told else ""
+    for name in absent:
+        yield Problem(
+            f"there is no video of camera {name}{lacking}",
+            hint="copy it and import again; state alone can be scored and replayed meanwhile",
+            stream=f"image.{name}",
+        )
+    if told and not absent:
+        yield Problem(f"the source lacks {', '.join(told)}", hint="copy it and import again")
+
+
+def _cameras(episode: Episode) -> list[str]:
     try:
-        body = embodiment.load(episode.manifest.embodiment, episode.root)
+        return list(embodiment.load(episode.manifest.embodiment, episode.root).cameras)
     except UnknownName:
-        return
-    told = " ".join(episode.manifest.provenance.missing)
-    for name in body.cameras:
-        if name not in episode.cameras and name not in told:
-            yield Problem(
-                f"there is no video of camera {name}, which {body.id} has",
-                hint="state alone can still be scored and replayed; redo it where images matter",
-                stream=f"image.{name}",
-            )
+        return []
 
 
 @check(severity="warning")

@@ -28,20 +28,31 @@ def path_excess(episode: Episode) -> Measurement:
     Sum of (path - chord) over sum of chords, for strokes longer than 5 cm (0.15 rad in joint
     space, where no kinematic model is there and the number only compares within one embodiment).
     0 is straight, pi/2 - 1 a half circle. Never the chord from the episode's start to its end: a
-    hand that returns home has made no detour.
+    hand that returns home has made no detour. Obstacles and lifts bow a way on purpose: compare
+    within one task.
     """
     moved = motions(episode)
     if not moving.moves(moved):
         return not_assessable("nothing moves")
     reference = moving.reference_speed(moved)
     least = _LEAST_PATH[moved[0].in_metres]
-    found = [s for m in moved for s in moving.strokes(m, reference) if s.path > least]
+    found = [
+        stroke
+        for motion in moved
+        for stroke in moving.strokes(motion, reference, cuts_ns=_edges(episode, motion))
+        if stroke.path > least
+    ]
     chords = sum(stroke.chord for stroke in found)
     if chords < least:
         return not_assessable("no movement stroke is long enough")
     value = sum(stroke.path - stroke.chord for stroke in found) / chords
     spans = tuple(sorted((stroke.start_ns, stroke.end_ns) for stroke in found))
     return Measurement(value, spans, _said_of(moved))
+
+
+def _edges(episode: Episode, motion: Motion) -> list[int]:
+    own = [hold for hold in holds(episode) if hold.hand == motion.effector.name]
+    return [edge for hold in own for edge in (hold.start_ns, hold.end_ns)]
 
 
 @metric(unit="1", better="lower", owns="hesitation", needs=(_MOTION,), min_rate_hz=20.0)

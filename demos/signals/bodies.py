@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,12 +115,9 @@ def motions(episode: Episode) -> tuple[Motion, ...]:
     if joints is None:
         return ()
     signal = conditioned(joints, cutoff_hz=_ANTI_ALIAS_HZ)
-    described = body(episode)
-    if described is not None and described.model and all(hand.site for hand in hands):
-        declared = {joint.name for joint in described.joints}
-        columns = [i for i, name in enumerate(joints.channels) if name in declared]
-        placed = _placed(described, signal, [joints.channels[i] for i in columns], columns, hands)
-        return _shared(hands, placed, "forward kinematics")
+    chain = _chain(episode, joints.channels)
+    if chain is not None:
+        return _shared(hands, _placed(signal, joints.channels, chain, hands), "forward kinematics")
     number = {name: i for i, name in enumerate(joints.channels)}
     moved = [
         (hand, [number[name] for name in hand.arm if name in number])
@@ -130,15 +128,43 @@ def motions(episode: Episode) -> tuple[Motion, ...]:
     return _shared(tuple(hand for hand, _ in moved), signals, "joint space")
 
 
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """An MJCF file below `sim/`, the recorded joints it has, and the site of each effector."""
+
+    model: str
+    joints: tuple[str, ...]
+    sites: dict[str, str]
+
+
+def _chain(episode: Episode, channels: tuple[str, ...]) -> _Chain | None:
+    """Say how to compute where hands are; None where that cannot be known.
+
+    A body without a model of its own may name one that has the same arms: notes.arm_kinematics,
+    with `model` and `sites`. Joints that were not recorded stand at the model's reference.
+    """
+    described = body(episode)
+    if described is None or find_spec("mujoco") is None:
+        return None
+    arms = described.notes.get("arm_kinematics", {})
+    model = described.model or arms.get("model", "")
+    sites = {hand.name: hand.site for hand in effectors(episode) if hand.site}
+    sites |= arms.get("sites", {})
+    declared = {joint.name for joint in described.joints if joint.unit == "rad"}
+    joints = tuple(name for name in channels if name in declared)
+    known = all(hand.name in sites and set(hand.arm) <= set(joints) for hand in effectors(episode))
+    return _Chain(model, joints, sites) if model and joints and known else None
+
+
 def _placed(
-    described: Embodiment,
-    joints: Conditioned,
-    names: list[str],
-    columns: list[int],
-    hands: tuple[Effector, ...],
+    joints: Conditioned, channels: tuple[str, ...], chain: _Chain, hands: tuple[Effector, ...]
 ) -> list[Conditioned]:
+    columns = [channels.index(name) for name in chain.joints]
     poses = physics.forward_kinematics(
-        _model(described.model), names, joints.values[:, columns], [hand.site for hand in hands]
+        _model(chain.model),
+        chain.joints,
+        joints.values[:, columns],
+        [chain.sites[hand.name] for hand in hands],
     )
     return [Conditioned(joints.time_ns, poses[:, i], joints.whole) for i in range(len(hands))]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,30 +48,56 @@ def moves(motions: tuple[Motion, ...]) -> bool:
     return bool(motions) and reference_speed(motions) >= LEAST_SPEED[motions[0].in_metres]
 
 
-def strokes(motion: Motion, reference: float, *, least_s: float = 0.3) -> list[Stroke]:
+def strokes(
+    motion: Motion, reference: float, *, cuts_ns: Sequence[int] = (), least_s: float = 0.3
+) -> list[Stroke]:
     """Cut the motion of one effector into strokes: speed above .12, until below .06 `reference`.
 
-    A stroke never reaches across a gap of the recording; strokes shorter than `least_s` are
-    twitches and left out.
+    Movements that pass into each other are cut at `cuts_ns` (where the hand takes and lets go) and
+    where the speed sinks to a quarter: a person seldom stops between reaching and lifting, and one
+    chord over both would call the task a detour. A stroke never reaches across a gap of the
+    recording; strokes shorter than `least_s` are twitches and left out.
     """
     found = []
     quiet = np.where(motion.whole, motion.speed, 0.0)
-    for start, end in hysteresis(quiet, STARTS * reference, ENDS * reference):
-        if end - start < least_s * GRID_HZ:
-            continue
-        place = motion.position[start:end]
-        steps = np.linalg.norm(np.diff(place, axis=0), axis=1)
-        found.append(
-            Stroke(
-                start,
-                end,
-                int(motion.time_ns[start]),
-                int(motion.time_ns[end - 1]),
-                float(steps.sum()),
-                float(np.linalg.norm(place[-1] - place[0])),
-            )
-        )
+    events = np.searchsorted(motion.time_ns, np.asarray(cuts_ns, np.int64))
+    for first, last in hysteresis(quiet, STARTS * reference, ENDS * reference):
+        inner = {int(event) for event in events if first < event < last}
+        inner |= set(_valleys(quiet[first:last], first))
+        for start, end in pairwise(sorted({first, *inner, last})):
+            if end - start >= least_s * GRID_HZ:
+                found.append(_stroke(motion, start, end))
     return found
+
+
+def _valleys(pace: Floats, offset: int, *, depth: float = 0.25) -> list[int]:
+    """Return where one movement passes into the next without a rest.
+
+    That is a least speed below `depth` of the lower of the two greatest speeds around it.
+    """
+    found: list[int] = []
+    low = peak = 0
+    for i in range(1, len(pace)):
+        if low > peak and pace[low] < depth * min(pace[peak], pace[i]):
+            found.append(offset + low)
+            peak = low = i
+        elif pace[i] > pace[peak]:
+            peak = low = i
+        elif pace[i] < pace[low]:
+            low = i
+    return found
+
+
+def _stroke(motion: Motion, start: int, end: int) -> Stroke:
+    place = motion.position[start:end]
+    return Stroke(
+        start,
+        end,
+        int(motion.time_ns[start]),
+        int(motion.time_ns[end - 1]),
+        float(np.linalg.norm(np.diff(place, axis=0), axis=1).sum()),
+        float(np.linalg.norm(place[-1] - place[0])),
+    )
 
 
 def rests(motions: tuple[Motion, ...], reference: float, *, least_s: float = 0.2) -> Flags:
