@@ -97,7 +97,7 @@ def test_the_episode_page_shows_findings_scores_and_facts(lab: ViewerStore) -> N
     app = viewer(lab.root, "episode", episode=lab.picked)
 
     assert not app.exception
-    assert "**pick_place**" in words(app)
+    assert "**pick place**" in words(app)
     findings, scores = app.dataframe[0].value, app.dataframe[1].value
     assert list(findings["message"]) == ["no image for 0.28 s"]
     assert list(scores["metric"]) == ["path_excess", "pause_fraction"]

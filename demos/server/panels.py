@@ -18,7 +18,7 @@ def headline(episode: Episode) -> str:
     """Say in one line what the episode is."""
     manifest = episode.manifest
     factors = [str(value) for value in manifest.factors.values()]
-    parts = [f"**{manifest.task}**", *factors[:3], manifest.operator]
+    parts = [f"**{manifest.task.replace('_', ' ')}**", *factors[:3], manifest.operator]
     return " · ".join(
         [*parts, f"{manifest.recorded_at:%Y-%m-%d %H:%M}", f"{episode.duration_s:.1f} s"]
     )
@@ -34,7 +34,8 @@ def findings(state: Served, episode: Episode) -> float | None:
         st.code(f"demos check {state.store.root}", language="sh")
         return None
     rows = table[[name for name in ("severity", "message", "start_ns") if name in table]].copy()
-    rows["at"] = rows.pop("start_ns") / 1e9
+    start_s = rows.pop("start_ns").astype(float) / 1e9
+    rows["at"] = ["" if s != s else f"{s:.2f} s" for s in start_s]
     event = st.dataframe(
         rows[["severity", "at", "message"]],
         hide_index=True,
@@ -42,7 +43,7 @@ def findings(state: Served, episode: Episode) -> float | None:
         on_select="rerun",
         selection_mode="single-cell",
         key=f"findings-{episode.id}",
-        column_config={"at": st.column_config.NumberColumn("at", format="%.2f s", width="small")},
+        column_config={"at": st.column_config.TextColumn("at", width="small")},
     )
     picked = [row for row, _ in event.selection.cells]
     if not picked:
@@ -52,7 +53,7 @@ def findings(state: Served, episode: Episode) -> float | None:
     st.markdown(f"{finding['message']}")
     if finding.get("hint"):
         st.caption(str(finding["hint"]))
-    start = rows["at"].iloc[picked[0]]
+    start = start_s.iloc[picked[0]]
     return None if start != start else float(start)
 
 

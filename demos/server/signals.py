@@ -28,7 +28,7 @@ from demos.model import Camera, Embodiment, Episode, Nanoseconds, Stream
 
 MAGIC = b"DEMOSIG1"
 MOST_VALUES = 8_000_000
-_SHOWN = ("joint_position", "wrench.", "tactile.", "gripper.")
+_SHOWN = ("joint_position", "joint_command", "wrench.", "tactile.", "gripper.")
 _TAXEL = re.compile(r"^(?P<finger>.+)\.(?P<component>normal|shear_u|shear_v)\.r(\d+)c(\d+)$")
 
 
@@ -43,8 +43,10 @@ def pack(
     body = _Body()
     streams: dict[str, Any] = {}
     problems: dict[str, str] = {}
+    # a body nobody described has its joints in `state`, in an order only its names tell
+    posture = "joint_position" if "joint_position" in episode.streams else "state"
     for name in sorted(episode.streams):
-        if not name.startswith(_SHOWN):
+        if not (name == posture or name.startswith(_SHOWN)) or name.startswith("joint_command."):
             continue
         try:
             stream = timeline.repaired(episode.streams[name])
@@ -122,7 +124,7 @@ def _stream(
         "samples": recorded,
         "thinned": recorded if len(time_ns) < recorded else 0,
     }
-    if name == "joint_position" or name.startswith("gripper."):
+    if name in ("joint_position", "state") or name.startswith("gripper."):
         described["groups"] = joint_groups(stream.channels, embodiment)
     if name.startswith("tactile."):
         described["pads"] = pads(stream.channels)
@@ -228,10 +230,10 @@ def _by_name(channel: str) -> str:
     fingers = ("hand", "finger", "thumb", "index", "middle", "ring", "little", "pinky", "gripper")
     if side and any(word in lower for word in fingers):
         return f"{side} hand"
-    if side and any(word in lower for word in ("hip", "knee", "ankle")):
+    if side and any(word in lower for word in ("hip", "knee", "ankle", "leg")):
         return f"{side} leg"
     if side:
         return f"{side} arm"
     if any(word in lower for word in ("waist", "torso")):
         return "waist"
-    return "joints"
+    return channel.split(".")[0].replace("_", " ") if "." in channel else "joints"

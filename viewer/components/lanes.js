@@ -33,24 +33,35 @@ export function forceGroups(streams) {
 
 export function jointGroups(streams) {
   const groups = [];
+  const commanded = streams.joint_command;
   for (const stream of Object.values(streams)) {
     if (!stream.groups) continue;
     for (const group of stream.groups) {
-      const name = stream.name === "joint_position" ? group.name : stream.name.replace(".", " ");
+      const name = stream.name.startsWith("gripper.") ? stream.name.replace(/[._]/g, " ") : group.name;
+      const names = group.channels.map((channel) => stream.channels[channel]);
       groups.push({
         name,
-        title: name,
+        title: stream.name === "state" ? `state, ${name}` : name,
         unit: [...new Set(group.channels.map((channel) => stream.units[channel]))].join(", "),
-        curves: group.channels.map((channel) => ({
-          label: shortName(stream.channels[channel]),
-          stream,
-          values: () => channelOf(stream, channel),
-        })),
+        curves: group.channels.map((channel) => curveOf(stream, channel)),
+        commands: stream.name === "joint_position" && commanded ? commandsFor(commanded, names) : [],
         travel: Math.max(0, ...group.channels.map((channel) => stream.scale[channel])),
       });
     }
   }
   return groups;
+}
+
+function curveOf(stream, channel) {
+  return { label: shortName(stream.channels[channel]), stream, values: () => channelOf(stream, channel) };
+}
+
+/** Commands in the order of the joints measured, so that both have one colour; null where none was sent. */
+function commandsFor(stream, names) {
+  return names.map((name) => {
+    const channel = stream.channels.indexOf(name);
+    return channel < 0 ? null : { ...curveOf(stream, channel), dashed: true };
+  });
 }
 
 function shortName(channel) {
@@ -71,6 +82,15 @@ export class Lane {
       return chip;
     });
     if (groups.length < 2) for (const chip of this.chips) chip.hidden = true;
+    this.commanded = false;
+    if (groups.some((group) => group.commands?.some(Boolean))) {
+      this.toggle = add(this.head, "button", "chip dashed", "command");
+      this.toggle.title = "Show commanded positions, dashed";
+      this.toggle.onclick = () => {
+        this.commanded = !this.commanded;
+        this.choose(this.groups.indexOf(this.group));
+      };
+    }
     this.plot = add(this.box, "div", "plot");
     this.legend = add(this.box, "div", "legend");
     this.choose(chosen);
@@ -79,15 +99,24 @@ export class Lane {
   choose(k) {
     this.group = this.groups[k];
     this.chips.forEach((chip, at) => chip.setAttribute("aria-pressed", String(at === k)));
+    if (this.toggle) {
+      this.toggle.setAttribute("aria-pressed", String(this.commanded));
+      this.toggle.hidden = !this.group.commands?.some(Boolean);
+    }
     this.title.textContent = `${this.group.title}${this.group.unit ? ` (${this.group.unit})` : ""}`;
     this.build();
+  }
+
+  get drawn() {
+    const { curves, commands = [] } = this.group;
+    return this.commanded ? [...curves, ...commands.filter(Boolean)] : curves;
   }
 
   build() {
     this.uplot?.destroy();
     this.plot.replaceChildren();
     this.legend.replaceChildren();
-    const { curves } = this.group;
+    const { curves, commands = [] } = this.group;
     this.readings = curves.map((curve, k) => {
       const row = add(this.legend, "div", "reading");
       add(row, "i").style.background = COLOURS[k % COLOURS.length];
@@ -111,7 +140,13 @@ export class Lane {
           { show: this.labelled, stroke: ink, size: 22, grid: { stroke: "#8883", width: 1 }, ticks: { stroke: "#8885", size: 4 }, values: (_, ticks) => ticks.map((s) => `${+s.toFixed(3)} s`) },
           { stroke: ink, size: LEFT, gap: 4, space: 22, grid: { stroke: "#8883", width: 1 }, ticks: { show: false } },
         ],
-        series: [{}, ...curves.map((_, k) => ({ stroke: COLOURS[k % COLOURS.length], width: 1.25, points: { show: false } }))],
+        series: [
+          {},
+          ...this.drawn.map((curve) => {
+            const k = Math.max(curves.indexOf(curve), commands.indexOf(curve));
+            return { stroke: COLOURS[k % COLOURS.length], width: 1.25, dash: curve.dashed ? [5, 4] : undefined, points: { show: false } };
+          }),
+        ],
       },
       this.data(),
       this.plot,
@@ -130,7 +165,7 @@ export class Lane {
     const [from, to] = this.axis.view;
     const columns = Math.round((this.width() - LEFT) * Math.min(2, devicePixelRatio));
     const clocks = new Map();
-    for (const curve of this.group.curves) {
+    for (const curve of this.drawn) {
       if (!clocks.has(curve.stream.time)) clocks.set(curve.stream.time, []);
       clocks.get(curve.stream.time).push(curve);
     }
@@ -141,7 +176,7 @@ export class Lane {
     if (parts.length === 1) return parts[0];
     const joined = uPlot.join(parts, parts.map((part) => part.map(() => 2)));
     const order = [...clocks.values()].flat();
-    return [joined[0], ...this.group.curves.map((curve) => joined[1 + order.indexOf(curve)])];
+    return [joined[0], ...this.drawn.map((curve) => joined[1 + order.indexOf(curve)])];
   }
 
   redraw() {

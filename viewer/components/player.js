@@ -137,9 +137,14 @@ class Player {
     if (!force.length && !torque.length) say(box, "No wrist force-torque was recorded.");
     if (joints.length) {
       const arms = joints.filter((group) => group.name.includes("arm"));
-      const liveliest = (arms.length ? arms : joints).reduce((a, b) => (b.travel > a.travel ? b : a));
-      const chosen = joints.indexOf(liveliest);
-      this.lanes.push(new Lane(box, joints, this.axis, { height: 120, chosen, labelled: true, quantity: "joints" }));
+      const known = arms.length ? arms : joints;
+      const liveliest = known.reduce((a, b) => (b.travel > a.travel ? b : a));
+      // without force there is room for both arms
+      const shown = this.lanes.length ? [liveliest] : known.slice(0, 2);
+      shown.forEach((group, k) => {
+        const labelled = k === shown.length - 1;
+        this.lanes.push(new Lane(box, joints, this.axis, { height: 120, chosen: joints.indexOf(group), labelled, quantity: "joints" }));
+      });
     } else say(box, "No joint positions were recorded.");
     const thinned = Object.values(streams).filter((stream) => stream.thinned);
     if (thinned.length) say(box, `Long episode: ${thinned.map((stream) => stream.name).join(", ")} drawn by least and greatest values; read exact samples with demos.open.`);
@@ -151,11 +156,13 @@ class Player {
     this.resizing = requestAnimationFrame(() => {
       this.resizing = 0;
       if (this.dead || !this.root.isConnected) return;
-      const free = window.innerHeight - this.part("lanes").getBoundingClientRect().top - this.lanes.length * 2 - 16;
+      const box = this.part("lanes").getBoundingClientRect();
+      const curves = this.lanes.reduce((sum, lane) => sum + lane.box.getBoundingClientRect().height, 0);
+      const free = window.innerHeight - box.top - (box.height - curves) - 16;
       const weights = this.lanes.map((lane) => ({ force: 1, torque: 0.75, joints: 1.5 })[lane.box.dataset.quantity]);
       const sum = weights.reduce((a, b) => a + b, 0);
       this.lanes.forEach((lane, k) => {
-        lane.height = Math.max(64, Math.min(220, Math.floor((free * weights[k]) / sum)));
+        lane.height = Math.max(64, Math.min(240, Math.floor((free * weights[k]) / sum) - 1));
         lane.resize();
       });
       this.tracks.place();

@@ -117,6 +117,7 @@ export class Tracks {
     for (const row of this.data.rows) this.row(row);
     if (!this.data.rows.length) add(this.area, "p", "empty", "No labels yet: neither people nor machines have spoken on this episode.");
     this.cursor = add(add(this.area, "div", "cursor-lane"), "div", "cursor");
+    this.area.querySelector(".cursor-lane").hidden = !this.data.rows.length;
     this.place();
   }
 
@@ -154,6 +155,7 @@ export class Tracks {
     const [from, to] = this.axis.view;
     for (const block of this.box.querySelectorAll(".span")) {
       const { start, end } = block.span;
+      Object.assign(block.dataset, { start, end });
       block.style.left = `${(100 * (start - from)) / (to - from)}%`;
       block.style.width = `${(100 * (end - start)) / (to - from)}%`;
     }

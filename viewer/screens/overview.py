@@ -42,9 +42,9 @@ with left:
         horizontal=True,
         stack=True,
         color=[COLOURS[name] for name in outcomes.columns],
-        height=60 + 34 * len(outcomes),
-        x_label="episodes",
-        y_label="",
+        height=130 + 36 * len(outcomes),
+        x_label="",
+        y_label="episodes",
     )
     st.markdown("**By task and by operator**")
     for column in ("task", "operator"):
