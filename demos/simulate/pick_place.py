@@ -20,7 +20,7 @@ from demos.simulate.rollout import Rollout
 from demos.simulate.script import Reflex, Script
 from demos.simulate.trial import Trial, tasks
 from demos.simulate.truth import Truth
-from demos.simulate.world import TABLE_M, Scene, World
+from demos.simulate.world import TABLE_M, Scene
 
 HALF_HEIGHT_M = 0.06
 REST_M = (0.24, -0.22, 1.0)
@@ -94,11 +94,11 @@ class PickPlace:
         cell = str(rng.choice(list(CELLS)))
         lighting = str(rng.choice(["bright", "dim"]))
         slippery = variant.startswith("slip")
-        mass = float(np.round(rng.uniform(0.5, 0.62) if slippery else rng.uniform(0.2, 0.32), 3))
-        friction = float(np.round(rng.uniform(0.5, 0.6) if slippery else rng.uniform(0.8, 1.1), 2))
+        mass = float(np.round(rng.uniform(0.52, 0.62) if slippery else rng.uniform(0.2, 0.32), 3))
+        friction = float(np.round(rng.uniform(0.5, 0.57) if slippery else rng.uniform(0.8, 1.1), 2))
         turned = float(rng.uniform(-0.12, 0.12)) if kind == "box" else 0.0
         middle = np.array([*CELLS[cell], TABLE_M + HALF_HEIGHT_M])
-        start = middle + [*rng.uniform(-_SPREAD_M, _SPREAD_M, 2), 0.0]
+        start = middle + np.append(rng.uniform(-_SPREAD_M, _SPREAD_M, 2), 0.0)
         goal = np.array([*GOAL_M, TABLE_M + HALF_HEIGHT_M])
         aim = goal + _missed_by(variant, rng)
 
@@ -107,7 +107,7 @@ class PickPlace:
             declared = str(rng.choice([name for name in CELLS if name != cell]))
         noted = np.array([*CELLS[declared], TABLE_M + HALF_HEIGHT_M])
         if declared == cell:
-            noted = start + [*rng.normal(0.0, 0.003, 2), 0.0]
+            noted = start + np.append(rng.normal(0.0, 0.003, 2), 0.0)
         setup = _Setup(
             kind=kind,
             hand=hand,
@@ -343,7 +343,7 @@ def _slip_held(hand: _Hand) -> None:
     hand.grip(1.0, 0.3)
     hand.script.wait(0.3)
     # a cylinder turns out of the fingers sooner than a box
-    sunk = 0.0018 if hand.setup.kind == "cylinder" else 0.004
+    sunk = 0.0018 if hand.setup.kind == "cylinder" else 0.0032
     hand.watch(since_s=easing, sunk_m=sunk, closure=1.0)
     hand.transport()
     hand.place()

@@ -211,7 +211,7 @@ def _stepped(
 def _targets(
     targets: Floats, closures: Mapping[str, Floats], hands: Sequence[Hand], tick: int
 ) -> Floats:
-    row = targets[tick].copy()
+    row: Floats = targets[tick].copy()
     for hand in hands:
         row[hand.hand] = hand.opened + closures[hand.name][tick] * (hand.closed - hand.opened)
     return row

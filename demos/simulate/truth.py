@@ -6,6 +6,7 @@ Everything is read off contact forces, heights and displacements by the definiti
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -104,8 +105,8 @@ def judge(
 ) -> Truth:
     """Read off what happened to the object `target`.
 
-    `together` says that only all `holders` at once hold it. `parameters` are the task's: goal_radius_m,
-    partial_radius_m, upright_deg, lift_m.
+    `together` says that only all `holders` at once hold it. `parameters` are the task's:
+    goal_radius_m, partial_radius_m, upright_deg, lift_m.
     """
     facts = _facts(rollout, target)
     lift_m = parameters.get("lift_m", LIFT_M)
@@ -414,7 +415,7 @@ def _failure_modes(
 def _recovered(attempts: Sequence[Attempt]) -> bool:
     return any(
         first.outcome != "held" and second.outcome == "held"
-        for first, second in zip(attempts, attempts[1:], strict=False)
+        for first, second in itertools.pairwise(attempts)
     )
 
 
@@ -489,7 +490,7 @@ def _steady(flags: Flags, *, gap_s: float = GAP_S, blip_s: float = 0.006) -> Fla
     """Close gaps shorter than `gap_s`, then drop runs shorter than `blip_s`."""
     out = flags.copy()
     for start, end in _runs(~flags):
-        if 0 < start and end < len(flags) and end - start < gap_s * LOG_HZ:
+        if start > 0 and end < len(flags) and end - start < gap_s * LOG_HZ:
             out[start:end] = True
     for start, end in _runs(out):
         if end - start < blip_s * LOG_HZ:
