@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,9 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture
-def page(browser: Any) -> Iterator[Page]:
-    """A page that fails its test on a script error or on a request to another host."""
+@contextmanager
+def clean_page(browser: Any) -> Iterator[Page]:
+    """Open a page; afterwards no script may have failed and nobody else may have been asked."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     opened = context.new_page()
     errors: list[str] = []
@@ -65,15 +66,35 @@ def page(browser: Any) -> Iterator[Page]:
     opened.on("request", lambda request: elsewhere.append(request.url))
     yield opened
     context.close()
+    ours = ("http://127.0.0.1:", "data:", "blob:")
     assert errors == []
-    assert [
-        url for url in elsewhere if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-    ] == []
+    assert [url for url in elsewhere if not url.startswith(ours)] == []
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Page]:
+    with clean_page(browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def player(browser: Any, address: str, lab: ViewerStore) -> Iterator[Page]:
+    """The picked episode, opened once by a deep link; tests seek in it and change nothing."""
+    with clean_page(browser) as opened:
+        open_player(opened, address, f"episode={lab.picked}&t=4.321")
+        yield opened
 
 
 def open_player(page: Page, address: str, query: str) -> None:
     page.goto(f"{address}/episode?{query}")
     page.locator('.player[data-ready="yes"]').wait_for(timeout=60_000)
+
+
+def click_at(page: Page, share: float) -> None:
+    """Click on the first lane, at a share of the time it shows."""
+    box = page.locator(".lane .u-over").first.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * share, box["y"] + box["height"] / 2)
 
 
 def moment_ms(page: Page) -> float:
@@ -100,32 +121,22 @@ def meant(lab: ViewerStore, ms: float) -> int:
     return max(after - 1, 0)
 
 
-def test_a_deep_link_shows_the_image_of_its_moment(
-    page: Page, address: str, lab: ViewerStore
-) -> None:
-    open_player(page, address, f"episode={lab.picked}&t=4.321")
+def test_a_deep_link_shows_the_image_of_its_moment(player: Page, lab: ViewerStore) -> None:
+    shown = settled(player)
 
-    shown = settled(page)
-
-    assert moment_ms(page) == pytest.approx(4321)
+    assert moment_ms(player) == pytest.approx(4321)
     assert shown == meant(lab, 4321)
 
 
-def test_every_seek_and_step_shows_the_image_meant(
-    page: Page, address: str, lab: ViewerStore
-) -> None:
-    open_player(page, address, f"episode={lab.picked}")
-    settled(page)
-    box = page.locator(".lane .u-over").first.bounding_box()
-    assert box is not None
+def test_every_seek_and_step_shows_the_image_meant(player: Page, lab: ViewerStore) -> None:
+    page = player
     wrong = []
 
     for share in np.random.default_rng(3).uniform(0.01, 0.99, 30):
-        page.mouse.click(box["x"] + box["width"] * float(share), box["y"] + box["height"] / 2)
+        click_at(page, float(share))
         shown = settled(page)
         if shown != meant(lab, moment_ms(page)):
             wrong.append(("seek", moment_ms(page), shown))
-    page.keyboard.press("End")
     for key, by in (("ArrowLeft", -1), ("ArrowRight", 1), ("Shift+ArrowLeft", -10)):
         for _ in range(6):
             before = meant(lab, moment_ms(page))
@@ -139,22 +150,23 @@ def test_every_seek_and_step_shows_the_image_meant(
     assert wrong == []
 
 
-def test_video_curves_touch_and_labels_stand_at_one_moment(
-    page: Page, address: str, lab: ViewerStore
-) -> None:
+def test_video_curves_touch_and_labels_stand_at_one_moment(player: Page, lab: ViewerStore) -> None:
     episode = Store.open(lab.root).episode(lab.picked)
-    open_player(page, address, f"episode={lab.picked}&t=3.456")
-    settled(page)
+    page = player
+    click_at(page, 0.48)
 
-    ms = moment_ms(page)
+    shown, ms = settled(page), moment_ms(page)
+
+    assert shown == meant(lab, ms)
 
     def sample(stream: str) -> int:
         stamps = episode.streams[stream].time_ns
         return int(np.searchsorted(stamps, round(ms * 1e6), side="right")) - 1
 
-    force = page.locator('.lane[data-quantity="force"] output').first
+    left, force = page.locator('.lane[data-quantity="force"] output').all()
     joints = page.locator('.lane[data-quantity="joints"] output').first
-    touch = page.locator(".hand .total")
+    touch = page.locator(".hand .total").last
+    assert int(left.get_attribute("data-sample") or -1) == sample("wrench.left_wrist")
     assert int(force.get_attribute("data-sample") or -1) == sample("wrench.right_wrist")
     assert int(joints.get_attribute("data-sample") or -1) == sample("joint_position")
     assert int(touch.get_attribute("data-sample") or -1) == sample("tactile.right_hand")
@@ -172,32 +184,32 @@ def test_video_curves_touch_and_labels_stand_at_one_moment(
     assert cursors[0] == pytest.approx(strip["x"] + strip["width"] * ms / end_ms, abs=2)
 
 
-def test_playing_moves_everything_by_the_images_stamps(
-    page: Page, address: str, lab: ViewerStore
-) -> None:
-    open_player(page, address, f"episode={lab.picked}&t=2.6")
+def test_playing_moves_everything_by_the_images_stamps(player: Page, lab: ViewerStore) -> None:
+    page = player
+    click_at(page, 0.36)
     settled(page)
+    start_ms = moment_ms(page)
 
     page.keyboard.press("Space")
     page.wait_for_timeout(1500)
     page.keyboard.press("Space")
     shown = settled(page)
 
-    assert moment_ms(page) > 3000
+    assert moment_ms(page) > start_ms + 500
     assert moment_ms(page) == pytest.approx(lab.stamps_ns[shown] / 1e6, abs=1e-6)
 
 
-def test_one_screen_holds_the_page(page: Page, address: str, lab: ViewerStore) -> None:
-    open_player(page, address, f"episode={lab.picked}")
-    settled(page)
-    page.wait_for_timeout(500)
+def test_one_screen_holds_the_page(player: Page) -> None:
+    player.wait_for_timeout(300)
 
-    bottom = page.locator(".lane").last.evaluate("lane => lane.getBoundingClientRect().bottom")
-    hidden = page.get_by_test_id("stMain").evaluate("main => main.scrollHeight - main.clientHeight")
+    bottom = player.locator(".lane").last.evaluate("lane => lane.getBoundingClientRect().bottom")
+    hidden = player.get_by_test_id("stMain").evaluate(
+        "main => main.scrollHeight - main.clientHeight"
+    )
 
     assert bottom <= 900
     assert hidden <= 0
-    assert page.locator(".lane").count() == 3
+    assert player.locator(".lane").count() == 3
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from demos.library import Store
-from demos.model import CameraInfo, Label, Role, Span, VideoFile
+from demos.model import CameraInfo, Label, Role, Span, Stream, VideoFile
 from demos.model.records import LabelKind
 from demos.provenance import new_id, new_label
 from demos.store.encoding import Encoder, mux
@@ -122,6 +123,20 @@ def opinions(episode: str) -> list[Label]:
     ]
 
 
+def left_hand(streams: Mapping[str, Stream]) -> dict[str, Stream]:
+    """Sensors of a left hand that is not used: half the rate, a clock of their own."""
+    rng = np.random.default_rng(11)
+    made = {}
+    for kind, noise in (("wrench.{}_wrist", 0.08), ("tactile.{}_hand", 0.004)):
+        right = streams[kind.format("right")]
+        time_ns = right.time_ns[::2] + 317_000
+        values = right.values[:1] + rng.normal(0, noise, (len(time_ns), right.values.shape[1]))
+        made[kind.format("left")] = replace(
+            right, time_ns=time_ns, values=values.astype(right.values.dtype)
+        )
+    return made
+
+
 def make(folder: Path) -> ViewerStore:
     """Publish the four episodes, some findings and scores."""
     root = folder / "lab"
@@ -136,9 +151,13 @@ def make(folder: Path) -> ViewerStore:
             folder / "odd.mp4", info.model_copy(update={"codec": "mpeg4"}), stamps[:30]
         )
     }
+    one_hand = draft_of(example("all_fields"))
     drafts = {
         "picked": replace(
-            draft_of(example("all_fields")), videos=camera, labels=tuple(opinions(new_id()))
+            one_hand,
+            streams={**one_hand.streams, **left_hand(one_hand.streams)},
+            videos=camera,
+            labels=tuple(opinions(new_id())),
         ),
         "state_only": draft_of(example("state_only")),
         "odd_codec": replace(draft_of(example("dropped_object")), videos=odd),

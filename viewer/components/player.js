@@ -5,7 +5,7 @@ import { bindKeys, fillHelp } from "./keys.js";
 import { Lane, forceGroups, jointGroups } from "./lanes.js";
 import { Review } from "./review.js";
 import { loadSignals } from "./signals.js";
-import { Hand } from "./touch.js";
+import { Hand, touchScale } from "./touch.js";
 import { PhaseEdit, Tracks } from "./tracks.js";
 
 const mounted = new WeakMap();
@@ -118,9 +118,12 @@ class Player {
     const { streams, problems } = this.signals;
     const box = this.part("touch");
     box.replaceChildren();
-    this.hands = Object.values(streams)
-      .filter((stream) => stream.name.startsWith("tactile.") && stream.time.length)
-      .map((stream) => new Hand(add(box, "section", "hand"), stream.name.split(".")[1].replace("_", " "), stream));
+    const felt = Object.values(streams).filter((stream) => stream.name.startsWith("tactile.") && stream.time.length);
+    const scales = new Map(felt.map((stream) => [stream.units[0], touchScale(felt.filter((other) => other.units[0] === stream.units[0]))]));
+    this.hands = felt.map((stream) => {
+      const title = stream.name.split(".")[1].replace("_", " ");
+      return new Hand(add(box, "section", "hand"), title, stream, scales.get(stream.units[0]));
+    });
     if (!this.hands.length) say(box, "No touch was recorded.");
     for (const [name, problem] of Object.entries(problems)) say(box, `${name} cannot be read: ${problem}`, "alert");
   }

@@ -17,12 +17,18 @@ function roundUp(value) {
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value - 1e-12);
 }
 
-/** One hand: its scale is fixed for the episode, so that a colour means one force throughout. */
+/** The scale of sensors of one kind: fixed for the episode and the same for both hands, so that a
+ * colour means one force throughout. */
+export function touchScale(streams) {
+  const channels = (stream) => stream.pads.flatMap((pad) => pad.normal).filter((channel) => channel >= 0);
+  const most = streams.flatMap((stream) => channels(stream).map((channel) => highest(stream, channel)));
+  return roundUp(Math.max(0.05, ...most));
+}
+
+/** One hand's pads. */
 export class Hand {
-  constructor(box, title, stream) {
-    this.stream = stream;
-    const most = Math.max(...stream.pads.flatMap((pad) => pad.normal.filter((c) => c >= 0).map((c) => highest(stream, c))), 0);
-    this.scale = roundUp(Math.max(most, 0.05));
+  constructor(box, title, stream, scale) {
+    Object.assign(this, { stream, scale });
     const unit = stream.units[0] || "";
     box.replaceChildren();
     const head = add(box, "div", "hand-title");
