@@ -167,7 +167,7 @@ class Selection:
         return str(rows[0][0])
 
 
-def open(path: str | Path, *, container: Literal["zarr", "hdf5"] | None = None) -> Store:  # noqa: A001
+def open(path: str | Path, *, container: Literal["zarr", "hdf5"] | None = None) -> Store:
     """Open the store at `path`; with `container` given, make it first where there is none.
 
     Raises StoreError where there is no store, NewerVersion where a later release wrote it.

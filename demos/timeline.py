@@ -61,10 +61,13 @@ def at(stream: Stream, time_ns: Nanoseconds, how: How = "linear") -> npt.NDArray
     weight = share.reshape(-1, *([1] * (values.ndim - 1)))
     mixed = values[before] * (1.0 - weight) + values[following] * weight
     kind = values.dtype if np.issubdtype(values.dtype, np.floating) else np.dtype(np.float64)
-    return mixed.astype(kind, copy=False)
+    found: npt.NDArray[Any] = mixed.astype(kind, copy=False)
+    return found
 
 
 def grid_ns(start_ns: int, end_ns: int, rate: float) -> Nanoseconds:
     """Return evenly spaced stamps from start_ns to at most end_ns at `rate` Hz: (n,) int64."""
     count = int(np.floor((end_ns - start_ns) * rate / 1e9 + 1e-9)) + 1
-    return start_ns + np.rint(np.arange(max(count, 0)) * (1e9 / rate)).astype(np.int64)
+    steps = np.rint(np.arange(max(count, 0)) * (1e9 / rate))
+    stamps: Nanoseconds = start_ns + steps.astype(np.int64)
+    return stamps

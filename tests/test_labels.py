@@ -13,9 +13,11 @@ from demos.provenance import new_id, new_label, now
 EPISODE = new_id()
 
 
-def outcome(role: Role, value: str, minutes: int = 0, **more: object) -> Label:
-    label = new_label(EPISODE, "outcome", annotator=f"{role}-1", role=role, value=value, **more)
-    return label.model_copy(update={"created_at": now() + timedelta(minutes=minutes)})
+def outcome(role: Role, value: str, minutes: int = 0, supersedes: str | None = None) -> Label:
+    label = new_label(EPISODE, "outcome", annotator=f"{role}-1", role=role, value=value)
+    return label.model_copy(
+        update={"created_at": now() + timedelta(minutes=minutes), "supersedes": supersedes}
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from demos.cli.output import answer, format_option, plural, progress, store_argument, table
+from demos.errors import DemosError
 
 if TYPE_CHECKING:
     from demos.library import Store
+
+_MIX = "write YAML such as `success: 0.5` and `miss: 0.5`, or one such mapping per task"
 
 
 @click.command()
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 @click.option("--operators", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--task", "tasks", multiple=True, metavar="ID", help="Only this task (repeatable).")
-@click.option("--flaws", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("--flaws", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="YAML: the share of each variant.")  # fmt: skip
 @click.option("--no-video", is_flag=True, help="Leave the egocentric camera out.")
 @click.option("--depth", is_flag=True, help="Record depth images too.")
 @click.option("--size", default="320x240", show_default=True, metavar="WxH", help="Image size.")
@@ -43,6 +47,7 @@ def simulate(
     from demos import simulate as simulation
 
     width_height = _size(size)
+    mix = _mix(flaws) if flaws else None
     home = demos.open(store)
     with progress("simulate") as step:
         made = simulation.simulate(
@@ -51,7 +56,7 @@ def simulate(
             operators=operators,
             seed=seed,
             tasks=list(tasks) or None,
-            flaws=flaws,
+            flaws=mix,
             video=not no_video,
             size=width_height,
             depth=depth,
@@ -233,6 +238,24 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise click.UsageError(f"--size {text!r} is not WIDTHxHEIGHT; for example 640x480")
     return int(width), int(height)
+
+
+def _mix(path: Path) -> dict[str, Any]:
+    """Read which share of the episodes shows which variant, for all tasks or per task."""
+    import yaml
+
+    try:
+        mix = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise DemosError(f"{path} cannot be read: {error}").with_hint(_MIX) from error
+    shares = [
+        share
+        for value in (mix.values() if isinstance(mix, dict) else [None])
+        for share in (value.values() if isinstance(value, dict) else [value])
+    ]
+    if not all(isinstance(share, int | float) and share >= 0 for share in shares):
+        raise DemosError(f"{path} is no mix of variants").with_hint(_MIX)
+    return dict(mix)
 
 
 def _factors(pairs: tuple[str, ...]) -> dict[str, Any]:

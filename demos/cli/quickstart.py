@@ -66,7 +66,6 @@ def quickstart(
 
 
 def _simulate(home: Store, episodes: int, operators: int, seed: int) -> None:
-    from demos.physics import gl_backend
     from demos.simulate import simulate
     from demos.store import recover
 
@@ -75,20 +74,12 @@ def _simulate(home: Store, episodes: int, operators: int, seed: int) -> None:
     missing = episodes - len(home)
     if missing <= 0:
         return
-    video = gl_backend() is not None
-    if not video:
-        click.echo(
-            "no OpenGL library, so there are no images: "
-            "apt-get install libegl1 libgl1-mesa-dri adds them",
-            err=True,
-        )
     with progress("simulate") as step:
         simulate(
             home,
             episodes=missing,
             operators=min(operators, missing),
             seed=seed + len(home),
-            video=video,
             progress=step,
         )
     home.refresh()

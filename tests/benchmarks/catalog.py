@@ -68,7 +68,7 @@ def _make(root: Path, count: int, seed: int) -> None:
             embodiment="g1_dex3",
             operator=f"op-{rng.integers(12)}",
             container="zarr",
-            duration_ns=int(rng.integers(5e9, 20e9)),
+            duration_ns=int(rng.integers(5_000_000_000, 20_000_000_000)),
             files={"signals.zarr.zip": FileInfo(size=1_000_000, sha256="0" * 64)},
         )
         path = layout.episode_dir(store.root, manifest.id) / layout.MANIFEST
