@@ -70,6 +70,8 @@ def reworded(content: bytes, draw: st.DrawFn) -> bytes:
     try:
         plain = json.loads(content.splitlines()[0] if b"\n{" in content else content)
     except ValueError:
+        plain = None
+    if not isinstance(plain, dict) or not plain:
         return flipped(content, draw)
     place = plain
     for _ in range(draw(st.integers(0, 4))):
@@ -108,7 +110,7 @@ def anything(draw: st.DrawFn) -> Files:
     return {name: head + draw(st.binary(max_size=64))}
 
 
-def survives(files: Files) -> None:
+def survives(files: Files, format: str | None = None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     try:
         for name, content in files.items():
@@ -116,7 +118,7 @@ def survives(files: Files) -> None:
             (folder / "source" / name).write_bytes(content)
         store = EpisodeStore.create(folder / "store")
         try:
-            report = import_source(folder / "source", store)
+            report = import_source(folder / "source", store, format=format)
         except DemosError as error:
             hints: list[Any] = [error.hint]
         else:
@@ -134,27 +136,34 @@ FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(Healt
 SLOW = settings(FAST, max_examples=1000)
 
 
-@FAST
-@given(harmed())
-def test_a_harmed_recording_causes_nothing_but_our_error(files: Files) -> None:
-    survives(files)
+formats = st.none() | st.sampled_from(list(importers))
 
 
 @FAST
-@given(anything())
-def test_no_file_on_earth_causes_anything_but_our_error(files: Files) -> None:
-    survives(files)
+@given(harmed(), formats)
+def test_a_harmed_recording_causes_nothing_but_our_error(files: Files, format: str | None) -> None:
+    survives(files, format)
+
+
+@FAST
+@given(anything(), formats)
+def test_no_file_on_earth_causes_anything_but_our_error(files: Files, format: str | None) -> None:
+    survives(files, format)
 
 
 @pytest.mark.slow
 @SLOW
-@given(harmed())
-def test_a_thousand_harmed_recordings_cause_nothing_but_our_error(files: Files) -> None:
-    survives(files)
+@given(harmed(), formats)
+def test_a_thousand_harmed_recordings_cause_nothing_but_our_error(
+    files: Files, format: str | None
+) -> None:
+    survives(files, format)
 
 
 @pytest.mark.slow
 @SLOW
-@given(anything())
-def test_a_thousand_random_files_cause_nothing_but_our_error(files: Files) -> None:
-    survives(files)
+@given(anything(), formats)
+def test_a_thousand_random_files_cause_nothing_but_our_error(
+    files: Files, format: str | None
+) -> None:
+    survives(files, format)
