@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from demos._content import content
 from demos.errors import ReplayFailed
 from demos.model import Episode, Stream
-from demos.replay import replay, summary, table
+from demos.replay import Replay, replay, summary, table
 from demos.replay.delay import delay
 from demos.replay.gaps import matched
+from demos.simulate import simulate
+from demos.store import EpisodeStore
 from tests.scripted import clock, episode_of, stream
 
 Floats = npt.NDArray[np.float64]
@@ -240,3 +244,90 @@ def test_contacts_are_paired_nearest_first_and_only_once() -> None:
     pairs = matched(recorded, replayed)
 
     assert pairs == [(100_000_000, 110_000_000)]
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory: pytest.TempPathFactory) -> list[Episode]:
+    """Simulated episodes as they are read back from a store: one of each task."""
+    store = EpisodeStore.create(tmp_path_factory.mktemp("replay") / "store")
+    manifests = [
+        manifest
+        for name in ("pick_place", "carry")
+        for manifest in simulate(store, episodes=1, operators=1, seed=4, tasks=[name], video=False)
+    ]
+    return [store.episode(manifest.id) for manifest in manifests]
+
+
+@pytest.fixture(scope="module")
+def replays(attempts: list[Episode]) -> list[Replay]:
+    return [replay(episode) for episode in attempts]
+
+
+def test_our_own_simulated_episodes_replay_within_what_sensors_can_tell(
+    attempts: list[Episode], replays: list[Replay]
+) -> None:
+    for episode, found in zip(attempts, replays, strict=True):
+        assert found.joints == episode.streams["joint_position"].channels
+        assert (found.value("joint_rmse") or np.inf) < 2.0
+        for hand in ("left_hand", "right_hand"):
+            assert (found.value(f"ee_rmse.{hand}") or np.inf) < 1.0
+            onset = found.value(f"contact_onset.{hand}")
+            assert onset is None or abs(onset) <= 10.0
+        latency = found.value("latency")
+        assert latency is not None
+        assert abs(latency) < 1.0
+        assert found.value("outcome_agreement") == 1.0
+        assert found.remarks == ()
+
+
+def test_what_touched_in_the_recording_touches_in_the_replay(replays: list[Replay]) -> None:
+    pick, carry = replays
+
+    assert [pick.value(f"contact_f1.{hand}") for hand in ("left_hand", "right_hand")].count(1.0) > 0
+    assert carry.value("contact_onset.left_hand") is not None
+    assert carry.value("contact_onset.right_hand") is not None
+
+
+def test_every_gap_of_a_simulated_episode_has_a_floor_beside_it(replays: list[Replay]) -> None:
+    for gap in replays[0].gaps:
+        if gap.value is not None and gap.quantity not in ("latency", "command_delay"):
+            assert gap.floor is not None, gap.quantity
+
+
+def test_equal_replays_give_equal_numbers(attempts: list[Episode], replays: list[Replay]) -> None:
+    again = replay(attempts[0])
+
+    assert again.gaps == replays[0].gaps
+
+
+def test_a_late_robot_with_contacts_replays_as_well_once_latency_is_taken_out(
+    attempts: list[Episode],
+) -> None:
+    episode = attempts[0]
+    command = episode.streams["joint_command"]
+    early = replace(command, time_ns=command.time_ns - 30_000_000)
+
+    found = replay(with_stream(episode, joint_command=early), members=0)
+
+    assert found.value("latency") == pytest.approx(30.0, abs=0.5)
+    assert (found.value("joint_rmse") or np.inf) < 2.0
+
+
+def test_softer_motors_stand_out_from_the_floor(
+    attempts: list[Episode], replays: list[Replay], tmp_path: Path
+) -> None:
+    home = content("sim") / "g1_dex3"
+    for file in home.glob("*.xml"):
+        text = file.read_text().replace('<position kp="80" kv="3"', '<position kp="40" kv="3"')
+        (tmp_path / file.name).write_text(text)
+    shutil.copytree(home / "props", tmp_path / "props")
+    gains = ("joint_command.kp", "joint_command.kd")
+    silent = {name: part for name, part in attempts[0].streams.items() if name not in gains}
+    episode = Episode(attempts[0].manifest, silent, {}, attempts[0].labels)
+
+    found = replay(episode, model_path=tmp_path / "scene.xml", members=0)
+
+    (overall,) = (gap for gap in replays[0].gaps if gap.quantity == "joint_rmse")
+    assert overall.floor is not None
+    assert (found.value("joint_rmse") or 0.0) > 3.0 * overall.floor
+    assert found.model_sha256 != replays[0].model_sha256

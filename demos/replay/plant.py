@@ -140,7 +140,10 @@ def _props(episode: Episode, scene: Mapping[str, Any], file: Path) -> tuple[list
     kinds = {path.stem for path in (file.parent / "props").glob("*.xml")}
     props, remarks = [], []
     if scene.get("props"):
-        props = [Prop(**prop) for prop in scene["props"]]
+        try:
+            props = [Prop(**prop) for prop in scene["props"]]
+        except TypeError as error:
+            raise ReplayFailed(f"the scene in its provenance is not understood: {error}") from error
         lacking = [prop.name for prop in props if prop.kind not in kinds]
         remarks += (
             [f"not simulated, the model has no such prop: {_listed(lacking)}"] if lacking else []
