@@ -20,6 +20,7 @@ from demos.errors import StoreError
 STAGED = ".new-"
 """How a file is called until its line is in the ledger; `demos recover` completes or removes it."""
 
+_SYNCED: set[Path] = set()
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -76,8 +77,8 @@ def sync_folder(path: Path) -> None:
 def make_folder(path: Path, *, inside: Path) -> None:
     """Make a folder and its parents below `inside`; on return they survive a power cut.
 
-    A folder that is there already is synced into its parent too: whoever made it may be about
-    to do so still.
+    A folder that is there already is synced into its parent too, once by each process: whoever
+    made it may be about to do so still.
     """
     missing = []
     at = path
@@ -85,8 +86,12 @@ def make_folder(path: Path, *, inside: Path) -> None:
         missing.append(at)
         at = at.parent
     for folder in reversed(missing):
-        with suppress(FileExistsError):
+        try:
             folder.mkdir()
+        except FileExistsError:
+            if folder in _SYNCED:
+                continue
+            _SYNCED.add(folder)
         sync_folder(folder.parent)
 
 

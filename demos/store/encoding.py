@@ -174,6 +174,30 @@ def mux(
     return index.stamped(time_ns)
 
 
+class SizeWatch:
+    """Read the size that packets of one camera state, as they come and before they are kept."""
+
+    def __init__(self, codec: str) -> None:
+        self.codec, self._seen = codec, b""
+
+    def stated(self, packet: Packet) -> tuple[int, int] | None:
+        """Return (width, height) where a key packet states it anew, else None.
+
+        Raises RecordingFailed for a codec that is not taken, or a packet that is not of it.
+        """
+        if not packet.key:
+            return None
+        parameters = _parameters(packet, self.codec) if self.codec in ELEMENTARY else b"unknown"
+        if not parameters or parameters == self._seen:
+            return None
+        template = _template(packet, self.codec, b"", None, "a packet")
+        context = template.streams.video[0].codec_context
+        size = (context.width, context.height)
+        template.close()
+        self._seen = parameters
+        return size
+
+
 def _template(
     first: Packet, codec: str, extradata: bytes, size: tuple[int, int] | None, name: str
 ) -> Any:

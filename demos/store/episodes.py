@@ -60,7 +60,8 @@ class EpisodeStore:
                     f"{root} is no store and not empty: it holds {strangers[0]}"
                 ).with_hint("name a new or empty folder")
             for folder in layout.FOLDERS:
-                disk.make_folder(root / folder, inside=root)
+                (root / folder).mkdir(exist_ok=True)
+            disk.sync_folder(root)
             disk.sync_folder(root.parent)
         publish_file(root, root / layout.STORE_FILE, dump(info))
         return cls(root, info)

@@ -15,13 +15,17 @@ import numpy.typing as npt
 from demos.errors import RecordingFailed, UnknownName
 from demos.model import CameraInfo
 from demos.store.blocks import BlockLog, Kind
-from demos.store.encoding import Encoder, Packet
+from demos.store.encoding import Encoder, Packet, SizeWatch
 from demos.store.recording import CameraDeclaration, as_json, packet_bytes
 from demos.store.samples import Stamp
 
 OnFull = Literal["block", "drop"]
 Report = Callable[[str, int, int, int], None]
 NOMINAL_RATE_HZ = 30.0
+_ANOTHER_NAME = (
+    "a camera keeps one size within an episode: declare_camera() the new size under another "
+    "name; what was recorded is safe and recording may go on"
+)
 
 
 class ImageQueue:
@@ -110,6 +114,8 @@ class CameraWriter:
         self._declared, self._chosen = dict(declared), set[str]()
         self._queues: dict[str, ImageQueue] = {}
         self._reels: dict[str, int] = {}
+        self._watches: dict[str, SizeWatch] = {}
+        self._refused = set[str]()
         self._dropping: dict[str, list[int]] = {}
         self._declaring = threading.RLock()
 
@@ -135,10 +141,7 @@ class CameraWriter:
         if rgb.shape != expected or rgb.dtype != np.uint8:
             raise RecordingFailed(
                 f"camera {camera!r} gives {rgb.dtype} {rgb.shape}, declared is uint8 {expected}"
-            ).with_hint(
-                "a camera keeps one size within an episode: declare_camera() the new size under "
-                "another name; what was recorded is safe and recording may go on"
-            )
+            ).with_hint(_ANOTHER_NAME)
         moment = operator.index(time_ns) - self._start_ns
         if images.put(moment, rgb, wait=self._wait):
             self.last_ns = moment
@@ -155,10 +158,18 @@ class CameraWriter:
         if camera in self._queues:
             raise RecordingFailed(f"camera {camera!r} gave images before, now packets")
         moment = operator.index(time_ns) - self._start_ns
-        if camera not in self._reels and not packet.key:
-            raise RecordingFailed(f"camera {camera!r} does not begin with a key image").with_hint(
-                "ask the encoder for a key image when an episode begins"
-            )
+        if camera not in self._reels:
+            if not packet.key:
+                raise RecordingFailed(
+                    f"camera {camera!r} does not begin with a key image"
+                ).with_hint("ask the encoder for a key image when an episode begins")
+            self._watches[camera] = SizeWatch(self._declared[camera].codec)
+        if camera in self._refused and not packet.key:
+            raise RecordingFailed(
+                f"camera {camera!r}: this packet builds on one that was refused"
+            ).with_hint(_ANOTHER_NAME)
+        self._refuse_other_size(camera, packet)
+        self._refused.discard(camera)
         self._put(camera, moment, packet, b"")
         self.last_ns = moment
 
@@ -191,6 +202,25 @@ class CameraWriter:
             self._declared[camera] = info
             self._queues[camera] = ImageQueue(camera, info, write, self._size)
             return self._queues[camera]
+
+    def _refuse_other_size(self, camera: str, packet: Packet) -> None:
+        size, info = self._watches[camera].stated(packet), self._declared[camera]
+        if size is None and camera not in self._reels:
+            raise RecordingFailed(
+                f"camera {camera!r}: the first packet does not state its size"
+            ).with_hint("put SPS and PPS (a sequence header for AV1) before the first key image")
+        if size is None:
+            return
+        if camera not in self._reels and camera not in self._chosen:
+            self._declared[camera] = info = _scaled(info, (size[1], size[0], 3))
+        if size != (info.width, info.height):
+            # the next key image states it again, so it is refused too
+            self._watches[camera] = SizeWatch(info.codec)
+            self._refused.add(camera)
+            raise RecordingFailed(
+                f"camera {camera!r} gives {size[0]}x{size[1]}, declared is "
+                f"{info.width}x{info.height}"
+            ).with_hint(_ANOTHER_NAME)
 
     def _put(self, camera: str, time_ns: int, packet: Packet, extradata: bytes) -> None:
         index = self._reels.get(camera)

@@ -79,7 +79,9 @@ class SampleWriter:
             try:
                 payload = _STAMP(moment) + array.tobytes()
             except struct.error as error:
-                raise RecordingFailed(f"stream {stream!r}: {time_ns} ns is no int64") from error
+                raise RecordingFailed(f"stream {stream!r}: {time_ns} ns is no int64").with_hint(
+                    "give nanoseconds since the episode's start, or `start_ns`"
+                ) from error
             self._log.append(Kind.SAMPLES, track.index, payload)
             self.last_ns = moment
             return
@@ -91,7 +93,7 @@ class SampleWriter:
                 if len(raw) != len(stamps):
                     raise RecordingFailed(
                         f"stream {stream!r}: {len(raw)} device stamps for {len(stamps)} samples"
-                    )
+                    ).with_hint("give one a sample, or none")
                 parts.append(raw.tobytes())
                 flags |= flag
         parts.append(_block(stream, array, track, len(stamps)).tobytes())
@@ -135,7 +137,9 @@ def _cast(stream: str, array: Values, track: _Track) -> Values:
         ).with_hint("a stream keeps one dtype: convert the values before writing them")
     cast = array.astype(track.dtype)
     if track.dtype.kind in "iu" and not np.array_equal(cast, array):
-        raise RecordingFailed(f"stream {stream!r}: {array.dtype} values do not fit {track.dtype}")
+        raise RecordingFailed(
+            f"stream {stream!r}: {array.dtype} values do not fit {track.dtype}"
+        ).with_hint("the first sample sets the dtype: begin with a wider one")
     return cast
 
 

@@ -44,7 +44,7 @@ def verify(
 
     `deep` reads every byte: hashes, checksums of every chunk, manifests against what the signals
     hold, every record. `episodes` keeps to some episodes, their labels and their findings.
-    `progress(done, total)` counts files. Nothing is changed.
+    `progress(done, total)` counts steps. Nothing is changed.
 
     Raises StoreError where there is no store, NewerVersion, EpisodeNotFound.
     """
@@ -226,20 +226,23 @@ def _deep(
     published: Mapping[str, LedgerEntry],
     progress: Progress | None,
 ) -> Iterator[Problem]:
+    tell = progress or (lambda done, total: None)
+    sound: set[str] = set()
     for done, path in enumerate(paths):
-        if progress is not None:
-            progress(done, len(paths))
+        tell(done, 2 * len(paths))
         try:
-            damaged = sha256_file(root / path) != published[path].sha256
-            if damaged:
-                yield Problem(path, f"is not what was published{_place(root / path)}")
+            if sha256_file(root / path) == published[path].sha256:
+                sound.add(path)
             else:
-                for problem in _content(root, path, published):
-                    yield Problem(path, problem)
+                yield Problem(path, f"is not what was published{_place(root / path)}")
         except OSError as error:
             yield Problem(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
-    if progress is not None:
-        progress(len(paths), len(paths))
+    for done, path in enumerate(paths, len(paths)):
+        tell(done, 2 * len(paths))
+        if path in sound:
+            for what in _content(root, path, published, sound):
+                yield Problem(path, what)
+    tell(2 * len(paths), 2 * len(paths))
 
 
 def _place(path: Path) -> str:
@@ -263,7 +266,9 @@ _RECORDS: dict[str, type[Record]] = {
 }
 
 
-def _content(root: Path, path: str, published: Mapping[str, LedgerEntry]) -> Iterator[str]:
+def _content(
+    root: Path, path: str, published: Mapping[str, LedgerEntry], sound: Collection[str]
+) -> Iterator[str]:
     """Say what is wrong inside a file whose bytes are what was published."""
     folder, _, name = path.rpartition("/")
     record = _RECORDS.get(name) or _RECORDS.get(path.split("/", 1)[0])
@@ -271,7 +276,7 @@ def _content(root: Path, path: str, published: Mapping[str, LedgerEntry]) -> Ite
         if record is not None:
             found = read(record, (root / path).read_bytes(), where=path)
             if isinstance(found, Manifest):
-                yield from _episode(root, folder, found, published)
+                yield from _episode(root, folder, found, published, sound)
         elif name.endswith(".parquet"):
             import pyarrow.parquet as pq
 
@@ -281,7 +286,11 @@ def _content(root: Path, path: str, published: Mapping[str, LedgerEntry]) -> Ite
 
 
 def _episode(
-    root: Path, folder: str, manifest: Manifest, published: Mapping[str, LedgerEntry]
+    root: Path,
+    folder: str,
+    manifest: Manifest,
+    published: Mapping[str, LedgerEntry],
+    sound: Collection[str],
 ) -> Iterator[str]:
     from demos.store import containers
 
@@ -289,9 +298,10 @@ def _episode(
         entry = published.get(f"{folder}/{name}")
         if entry is None or (entry.size, entry.sha256) != (file.size, file.sha256):
             yield f"disagrees with the ledger about {name}"
-    signals = root / folder / layout.SIGNALS[manifest.container]
-    if not signals.exists():
-        return
+    name = f"{folder}/{layout.SIGNALS[manifest.container]}"
+    signals = root / name
+    if name not in sound:
+        return  # that is said already
     problems = containers.check(signals, manifest.container)
     if problems:
         yield f"its signals are damaged: {'; '.join(problems[:3])}"

@@ -158,7 +158,10 @@ def _judge(
     whole = _whole(store, found, "half_published", detail, what)
     found["promises_checked"] = found.get("promises_checked", 0) + len(promises)
     for (kind, name), count in promises.items():
-        kept = _kept(store, kind, name, count, whole)
+        try:
+            kept = _kept(store, kind, name, count, whole)
+        except DemosError:
+            kept = False
         if not kept:
             found[loss] += 1
             detail.append(f"{what}: {kind} {name} {count}")
