@@ -17,7 +17,8 @@ _HEIGHT = 600
 def headline(episode: Episode) -> str:
     """Say in one line what the episode is."""
     manifest = episode.manifest
-    factors = [str(value) for value in manifest.factors.values()]
+    words = [value for value in manifest.factors.values() if isinstance(value, str)]
+    factors = [word.replace("_", " ") for word in words]
     parts = [f"**{manifest.task.replace('_', ' ')}**", *factors[:3], manifest.operator]
     return " · ".join(
         [*parts, f"{manifest.recorded_at:%Y-%m-%d %H:%M}", f"{episode.duration_s:.1f} s"]
@@ -37,7 +38,7 @@ def findings(state: Served, episode: Episode) -> float | None:
     start_s = rows.pop("start_ns").astype(float) / 1e9
     rows["at"] = ["" if s != s else f"{s:.2f} s" for s in start_s]
     event = st.dataframe(
-        rows[["severity", "at", "message"]],
+        rows[["severity", "at", "message"] if any(rows["at"]) else ["severity", "message"]],
         hide_index=True,
         height=min(_HEIGHT, 38 + 35 * len(rows)),
         on_select="rerun",

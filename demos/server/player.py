@@ -159,8 +159,8 @@ def _rows(
     for of in ("contacts", "slips", "grasps"):
         held = label_rules.current(labels, of)
         machine = _newest(label for label in labels if label.of == of and label.role == "machine")
-        for label in (held, machine if machine is not held else None):
-            rows += [_row(of, tier, label, editable=False) for tier in tiers]
+        both = (held, machine if machine is not held else None)
+        rows += [_row(of, tier, label, editable=False) for tier in tiers for label in both]
     return [row for row in rows if row["editable"] or row["spans"]]
 
 

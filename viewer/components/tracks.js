@@ -129,9 +129,19 @@ export class Tracks {
     name.title = row.by;
     const strip = add(line, "div", "strip");
     const spans = row.editable ? this.edit.tier(row.tier) : row.spans;
-    for (const span of spans) this.span(strip, span, row);
+    const fingers = row.kind === "contacts" ? [...new Set(row.spans.map((span) => span.notes.finger || ""))].sort(byPlaceInHand) : [];
+    if (fingers.length > 1) line.classList.add("fingers");
+    for (const span of spans) {
+      const block = this.span(strip, span, row);
+      if (fingers.length > 1) {
+        block.style.top = `${(100 * fingers.indexOf(span.notes.finger || "")) / fingers.length}%`;
+        block.style.height = `${100 / fingers.length}%`;
+        block.replaceChildren();
+      }
+    }
     if (!spans.length) add(strip, "em", "", "double-click to begin a phase");
-    add(line, "span", "track-by", row.by).title = row.by;
+    const by = fingers.length > 1 ? `${fingers.map((finger) => finger || "hand").join(", ")} · ${row.by}` : row.by;
+    add(line, "span", "track-by", by).title = by;
   }
 
   span(strip, span, row) {
@@ -149,6 +159,7 @@ export class Tracks {
       block.classList.toggle("selected", span === this.edit.selected);
       for (const which of ["start", "end"]) add(block, "i", `edge ${which}`).dataset.which = which;
     }
+    return block;
   }
 
   place() {
@@ -217,6 +228,12 @@ export class Tracks {
       this.edit.onChange();
     }
   }
+}
+
+const HAND = ["thumb", "index", "middle", "ring", "little", "palm"];
+
+function byPlaceInHand(a, b) {
+  return (HAND.indexOf(a) + 1 || 99) - (HAND.indexOf(b) + 1 || 99) || a.localeCompare(b);
 }
 
 const EVENT_COLOURS = { contact: "#59a14f", slip: "#e15759", held: "#2f8f5b", dropped: "#d6453d", missed: "#c98a00" };
