@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,10 @@ def draft(folder: Path, images: int = 12) -> Draft:
         labels=(new_label(nobody, "outcome", annotator="m", role="machine", value="success"),),
         findings=(Finding(episode=nobody, check="gaps", severity="warning", message="a gap"),),
     )
+
+
+def forked() -> int:
+    """Fork; Python 3.12 warns where libraries have threads, which the children never touch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()

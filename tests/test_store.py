@@ -26,7 +26,7 @@ from demos.errors import (
 from demos.model import SelectionRecord, Stream, VideoFile
 from demos.provenance import new_id, new_label, now, sha256_file
 from demos.store import EpisodeStore, layout, recover, verify, withdraw
-from tests.small_store import CAMERA, PAIR, draft, fill, recorder_of
+from tests.small_store import CAMERA, PAIR, draft, fill, forked, recorder_of
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def files_at_most(size: int) -> Iterator[None]:
 def without_rights(work: Callable[[], object]) -> str:
     """Do `work` as a user who owns nothing; return what went wrong, as text."""
     reader, writer = os.pipe()
-    child = os.fork()
+    child = forked()
     if child == 0:
         os.close(reader)
         try:

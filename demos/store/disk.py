@@ -157,6 +157,13 @@ def rename_folder(source: Path, target: Path) -> None:
     sync_folder(source.parent)
 
 
+def listed(folder: Path) -> list[Path]:
+    """List what a folder holds, in order; a folder that is missing holds nothing."""
+    with suppress(FileNotFoundError):
+        return sorted(folder.iterdir())
+    return []
+
+
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all that is in it; what is gone already is no error."""
     try:

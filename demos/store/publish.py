@@ -59,17 +59,15 @@ def claim(root: Path, episode: str) -> disk.Claim:
     """Make and claim `recordings/<episode>/`. Raises StoreError where it exists."""
     folder = layout.recording_dir(root, episode)
     with disk.doing(f"begin {layout.relative(root, folder)}"):
+        disk.make_folder(folder.parent, inside=root)
         folder.mkdir()
-        disk.sync_folder(folder.parent)
         taken = disk.Claim.take(folder)
-        while taken is None and folder.exists():
-            # somebody looks, just now, whether this folder is in use
+        while taken is None:
+            # just now somebody looked whether it is in use, or cleared it away as abandoned
             time.sleep(0.001)
+            folder.mkdir(exist_ok=True)
             taken = disk.Claim.take(folder)
-    if taken is None:
-        raise StoreError(f"recordings/{episode} was cleared away as it was made").with_hint(
-            "`demos recover` ran at this very moment: try again"
-        )
+        disk.sync_folder(folder.parent)
     return taken
 
 

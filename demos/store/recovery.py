@@ -53,7 +53,7 @@ def recover(store: EpisodeStore) -> Recovery:
         known = set(ledger.known(ledger.read_all(root))[0])
         for second in list(_leftovers(root)):
             _settle(root, second, known, done)
-        for folder in sorted((root / "recordings").iterdir()):
+        for folder in disk.listed(root / "recordings"):
             if not folder.is_dir():
                 continue
             held = disk.Claim.take(folder)

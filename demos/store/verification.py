@@ -169,7 +169,7 @@ def _is_of(path: str, episodes: Collection[str]) -> bool:
 
 
 def _interrupted(root: Path) -> Iterator[Problem]:
-    for folder in sorted((root / "recordings").iterdir()):
+    for folder in disk.listed(root / "recordings"):
         if not folder.is_dir():
             yield Problem(layout.relative(root, folder), "is no recording", "move it elsewhere")
             continue

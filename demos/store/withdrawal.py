@@ -117,7 +117,7 @@ def _bury(
 def _recordings(root: Path, session: str) -> list[Path]:
     """Find the unpublished recordings of a session. Raises StoreError where one goes on."""
     found = []
-    for folder in sorted((root / "recordings").iterdir()):
+    for folder in disk.listed(root / "recordings"):
         try:
             header = recording.read_header(folder / layout.LOG)
         except (DemosError, OSError):
