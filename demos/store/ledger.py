@@ -65,12 +65,19 @@ class Ledger:
 
 @cache
 def writer() -> str:
-    """Name the ledger of this machine and user."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = str(os.getuid())
-    return re.sub(r"[^a-z0-9-]+", "-", f"{socket.gethostname()}-{user}".lower()).strip("-")
+    """Name the ledger of this machine and user.
+
+    The variable DEMOS_WRITER names it otherwise: for containers, which have a new host name at
+    every start.
+    """
+    name = os.environ.get("DEMOS_WRITER", "")
+    if not name:
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):
+            user = str(os.getuid())
+        name = f"{socket.gethostname()}-{user}"
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-") or "nobody"
 
 
 def append(root: Path, facts: Sequence[Fact]) -> None:

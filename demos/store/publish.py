@@ -103,9 +103,13 @@ def publish_draft(root: Path, container: layout.Container, draft: Draft) -> Mani
     footage = {name: copied(name, video) for name, video in draft.videos.items()}
     try:
         return publish(root, container, draft, episode, footage, uses)
-    except BaseException:
-        # nothing was promised yet; what was renamed is completed by `recover`
-        if not layout.episode_dir(root, episode).exists():
+    except BaseException as error:
+        if layout.episode_dir(root, episode).exists():
+            error.add_note(
+                f"the episode {episode} is published; `demos recover {root}` completes its "
+                "ledger: do not import it again"
+            )
+        else:
             with suppress(OSError):
                 disk.remove(held.folder)
         raise
