@@ -101,6 +101,37 @@ def test_a_robot_that_follows_late_is_found_late_and_not_blamed_twice(tmp_path: 
     assert found.value("joint_rmse") == pytest.approx(0.0, abs=2.0)
 
 
+def test_a_robot_that_moves_before_it_is_told_is_a_question_about_clocks(tmp_path: Path) -> None:
+    found = replay(stepped(late_s=-0.05), model_path=one_joint(tmp_path))
+
+    (latency,) = (gap for gap in found.gaps if gap.quantity == "latency")
+    assert latency.value == pytest.approx(-50.0, abs=1.0)
+    assert "clocks" in latency.reason
+    assert found.latency_s == 0.0
+
+
+@pytest.mark.parametrize("lost", ["joint_velocity", "pose.object.cup", "joint_position"])
+def test_samples_that_are_not_numbers_are_left_out(lost: str, tmp_path: Path) -> None:
+    episode = stepped()
+    position = episode.streams["joint_position"]
+    bad = position.values.copy()
+    bad[: 100 if lost == "joint_position" else None] = np.nan
+    part = replace(position, values=bad)
+
+    found = replay(with_stream(episode, **{lost: part}), model_path=one_joint(tmp_path))
+
+    assert found.value("joint_rmse") == pytest.approx(0.0, abs=0.5)
+
+
+def test_a_recording_of_nothing_but_gaps_says_so(tmp_path: Path) -> None:
+    episode = stepped()
+    command = episode.streams["joint_command"]
+    silent = replace(command, values=np.full_like(command.values, np.nan))
+
+    with pytest.raises(ReplayFailed, match="no joint or command sample is finite"):
+        replay(with_stream(episode, joint_command=silent), model_path=one_joint(tmp_path))
+
+
 def test_recorded_gains_replace_those_of_the_model(tmp_path: Path) -> None:
     episode = stepped()
     command = episode.streams["joint_command"]

@@ -64,8 +64,8 @@ def recorded(episode: Episode, plant: Plant, start_ns: int, end_ns: int) -> Trac
     objects = {}
     for name in plant.objects:
         stream = episode.streams.get(f"pose.object.{name}")
-        if stream is not None and len(stream):
-            objects[name] = finite(stream)
+        if stream is not None and len((poses := finite(stream))[0]):
+            objects[name] = poses
     contacts: dict[str, list[Contact]] = {}
     forces = {}
     for hand in plant.embodiment.effectors:

@@ -25,6 +25,8 @@ JOINT_RAD = 2e-4
 FREE_S = 3.0
 LONGEST_LATENCY_S = 0.15
 RESOLUTION_S = 0.001
+EARLIEST_S = 0.01
+"""A robot that moves this much before it is told has a wrong clock, not a negative latency."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +185,9 @@ def _latency(
     stamps, values = finite(episode.streams["joint_command"])
     commands = interpolated(stamps, values[:, body.command_columns], grid)
     own = delay(commands[:, told], robot[:, driven], step_s, longest_s=LONGEST_LATENCY_S)
-    late = 0.0 if lag.seconds is None or abs(lag.seconds) < RESOLUTION_S else lag.seconds
+    late = lag.seconds or 0.0
+    if abs(late) < RESOLUTION_S or late < -EARLIEST_S:
+        late = 0.0
     return late, own, lag
 
 
@@ -257,4 +261,6 @@ def _ms(seconds: float | None) -> float | None:
 def _why(found: Delay) -> str:
     if found.seconds is None:
         return "too little motion to tell" if not found.joints else "no clear peak"
-    return f"from {found.joints} joints in free motion, correlation {found.correlation:.3f}"
+    said = f"from {found.joints} joints in free motion, correlation {found.correlation:.3f}"
+    early = found.seconds < -EARLIEST_S
+    return f"{said}; moves before it is told: are the clocks right?" if early else said

@@ -114,7 +114,7 @@ def plant(episode: Episode, model_path: Path | None = None) -> Plant:
 def _needed(episode: Episode, name: str) -> Stream:
     stream = episode.streams.get(name)
     if stream is None or len(stream) < 2:
-        what = "is empty" if stream is not None else "was not recorded"
+        what = "has less than two samples" if stream is not None else "was not recorded"
         raise ReplayFailed(f"not replayable, because {name} {what}").with_hint(
             "a replay needs the streams joint_position and joint_command"
         )
@@ -150,7 +150,7 @@ def _props(episode: Episode, scene: Mapping[str, Any], file: Path) -> tuple[list
         )
         return [prop for prop in props if prop.kind in kinds], remarks
     for name, stream in episode.streams.items():
-        if not name.startswith("pose.object.") or not len(stream):
+        if not name.startswith("pose.object.") or not len(stream) or stream.values.shape[1] != 7:
             continue
         thing = name.removeprefix("pose.object.")
         kind = next(

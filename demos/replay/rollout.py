@@ -79,7 +79,8 @@ def start(episode: Episode, plant: Plant, at_ns: int) -> Start:
     recorded = episode.streams["joint_position"].channels
     if velocity is not None and len(velocity) and velocity.channels == recorded:
         stamps, values = finite(velocity)
-        qvel[plant.dof] = interpolated(stamps, values[:, plant.columns], now)[0]
+        if len(stamps):
+            qvel[plant.dof] = interpolated(stamps, values[:, plant.columns], now)[0]
     for name, place in plant.objects.items():
         pose = start_pose(episode, name, at_ns)
         if pose is not None:
@@ -104,7 +105,8 @@ def start_pose(episode: Episode, name: str, at_ns: int) -> Floats | None:
     # q and -q are one rotation: averaged only on one side
     early[:, 3:] *= np.where(early[:, 3:] @ early[0, 3:] < 0, -1.0, 1.0)[:, None]
     pose = early.mean(axis=0)
-    pose[3:] /= np.linalg.norm(pose[3:])
+    size = float(np.linalg.norm(pose[3:]))
+    pose[3:] = pose[3:] / size if size > 0 else [0.0, 0.0, 0.0, 1.0]
     return np.asarray(pose)
 
 
