@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from demos.errors import DemosError
 from demos.provenance import new_label
-from demos.store import EpisodeStore, disk, layout, ledger, publish, recover, verify, withdraw
+from demos.store import (
+    EpisodeStore,
+    disk,
+    layout,
+    ledger,
+    publish,
+    recording,
+    recover,
+    verify,
+    withdraw,
+)
+from demos.store.blocks import BlockLog, Kind
 from demos.store.recovery import Recovery
 from tests.benchmarks import crash
-from tests.small_store import CAMERA, IMAGE_NS, draft, fill, forked, packets, positions, recorder_of
+from tests.small_store import (
+    CAMERA,
+    IMAGE_NS,
+    PAIR,
+    draft,
+    fill,
+    forked,
+    packets,
+    positions,
+    recorder_of,
+)
 
 
 @pytest.fixture
@@ -255,6 +281,86 @@ def test_a_recording_that_cannot_be_published_stays_and_is_named(store: EpisodeS
 
     assert "header" in done.failed[taken.id]
     assert log.exists()
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.02, 0.2])
+def test_control_c_at_any_moment_keeps_what_was_acknowledged(
+    store: EpisodeStore, delay_s: float
+) -> None:
+    reader, writer = os.pipe()
+    child = forked()
+    if child == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with recorder_of(store).episode() as taken:
+                for number in range(1_000_000):
+                    taken.write("joint_position", number, np.full(31, number, np.float32))
+                    os.write(writer, number.to_bytes(4, "little"))
+        except KeyboardInterrupt as error:
+            os._exit(3 if "demos recover" in error.__notes__[0] else 4)
+        os._exit(5)
+    os.close(writer)
+    told = os.read(reader, 4)
+    pump = threading.Thread(target=lambda: chunks.extend(iter(lambda: os.read(reader, 65536), b"")))
+    chunks: list[bytes] = []
+    pump.start()
+    time.sleep(delay_s)
+    os.kill(child, signal.SIGINT)
+    _, status = os.waitpid(child, 0)
+    pump.join()
+    os.close(reader)
+    told += b"".join(chunks)
+
+    recover(store)
+
+    assert os.waitstatus_to_exitcode(status) == 3
+    stream = store.episode(store.episode_ids()[0]).streams["joint_position"]
+    assert stream.time_ns.tolist() == list(range(len(stream)))
+    assert len(stream) >= len(told) // 4
+    assert verify(store, deep=True) == []
+
+
+def test_processes_that_record_and_recover_at_once_do_not_meet(store: EpisodeStore) -> None:
+    children = []
+    for number in range(3):
+        child = forked()
+        if child == 0:
+            try:
+                for _ in range(3):
+                    with recorder_of(store).episode() as taken:
+                        fill(taken, samples=10 * (number + 1), images=0)
+                    recover(store)
+            except BaseException:  # noqa: BLE001 (told to the parent)
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    assert codes == [0, 0, 0]
+    streams = [store.episode(e).streams["joint_position"] for e in store.episode_ids()]
+    assert sorted(len(stream) for stream in streams) == [10] * 3 + [20] * 3 + [30] * 3
+    assert not any(store.manifest(e).provenance.recovered for e in store.episode_ids())
+    assert verify(store, deep=True) == []
+
+
+@given(kind=st.integers(1, 9), source=st.integers(0, 2), payload=st.binary(max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_blocks_that_make_no_sense_are_our_error(
+    tmp_path_factory: pytest.TempPathFactory, kind: int, source: int, payload: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "recording.log"
+    declared = recording.StreamDeclaration(index=0, name="x", info=PAIR, dtype="<f8", shape=(2,))
+    camera = recording.CameraDeclaration(index=0, name="c", info=CAMERA)
+    log = BlockLog(path)
+    log.append(Kind.STREAM, 0, recording.as_json(declared))
+    log.append(Kind.CAMERA, 0, recording.as_json(camera))
+    log.append(kind, source, payload)
+    log.close()
+
+    with pytest.raises(DemosError) as caught:
+        recording.read(path)
+
+    assert caught.value.hint
 
 
 def test_tampering_is_not_mended_away(store: EpisodeStore, tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def staged(path: Path, content: bytes) -> Iterator[None]:
         try:
             append(fd, content)
             os.fsync(fd)
+            # the second name first: a file system may keep later names and lose earlier ones
+            sync_folder(path.parent)
             os.link(second, path)
         except BaseException:
             with suppress(OSError):

@@ -135,12 +135,11 @@ class EpisodeStore:
     def episode_ids(self) -> list[str]:
         """List the published episodes, oldest first (ULIDs sort by time)."""
         found = []
-        with disk.doing("list the episodes"):
-            for folder in _names(self.root / "episodes"):
-                for episode in _names(self.root / "episodes" / folder):
-                    path = f"{self.root}/episodes/{folder}/{episode}/{layout.MANIFEST}"
-                    if _ULID.fullmatch(episode) and os.path.exists(path):  # noqa: PTH110 (hot)
-                        found.append(episode)
+        for folder in _names(self.root / "episodes"):
+            for episode in _names(self.root / "episodes" / folder):
+                path = f"{self.root}/episodes/{folder}/{episode}/{layout.MANIFEST}"
+                if _ULID.fullmatch(episode) and os.path.exists(path):  # noqa: PTH110 (hot)
+                    found.append(episode)
         return sorted(found)
 
     def manifest(self, episode: str) -> Manifest:
@@ -303,7 +302,7 @@ class Lazy(Mapping[str, T]):
 
 def _names(folder: Path) -> list[str]:
     """List what a folder holds, in order, without what is still being written."""
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with disk.doing(f"list {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith("."))
     return []
 

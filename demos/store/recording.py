@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from demos.errors import Damaged, NewerVersion
+from demos.errors import Damaged, DemosError, NewerVersion
 from demos.model import (
     CameraInfo,
     Draft,
@@ -31,6 +31,7 @@ from demos.store.packets import PacketIndex
 from demos.store.staging import Footage
 
 SOURCE_STAMPS, ARRIVAL_STAMPS = 1, 2
+_KEEP = "its bytes are kept as they are; move the folder away to be rid of it"
 PACKET_HEAD = struct.Struct("<qqqB")
 
 
@@ -220,13 +221,16 @@ def read(path: Path) -> Recording:
     NewerVersion where a later release wrote it.
     """
     log = _Log()
-    for block in blocks(path):
-        log.take(block)
-    if log.header is None:
-        raise Damaged(f"{path} has no whole header").with_hint(
-            "nothing was acknowledged in it; it may be removed"
-        )
-    return log.recording(log.header)
+    try:
+        for block in blocks(path):
+            log.take(block)
+        if log.header is not None:
+            return log.recording(log.header)
+    except DemosError:
+        raise
+    except Exception as error:  # NumPy and struct raise dozens of kinds on blocks that are not ours
+        raise Damaged(f"{path} is no recording: {error}").with_hint(_KEEP) from error
+    raise Damaged(f"{path} has no whole header").with_hint(_KEEP)
 
 
 def read_header(path: Path) -> Header:
@@ -235,7 +239,7 @@ def read_header(path: Path) -> Header:
         if isinstance(block, Block) and block.kind == Kind.HEADER:
             return read_record(Header, block.payload, where="the recording's header")
         break
-    raise Damaged(f"{path} has no whole header")
+    raise Damaged(f"{path} has no whole header").with_hint(_KEEP)
 
 
 class _Log:
