@@ -53,6 +53,8 @@ class _Setup:
     start: Floats
     goal: Floats
     mirror: Floats
+    mass_kg: float
+    friction: float
     seed: tuple[int, ...]
 
 
@@ -94,9 +96,11 @@ class PickPlace:
         cell = str(rng.choice(list(CELLS)))
         lighting = str(rng.choice(["bright", "dim"]))
         slippery = variant.startswith("slip")
-        mass = float(np.round(rng.uniform(0.52, 0.62) if slippery else rng.uniform(0.2, 0.32), 3))
-        friction = float(np.round(rng.uniform(0.5, 0.57) if slippery else rng.uniform(0.8, 1.1), 2))
-        turned = float(rng.uniform(-0.12, 0.12)) if kind == "box" else 0.0
+        mass = float(np.round(rng.uniform(0.5, 0.6) if slippery else rng.uniform(0.2, 0.32), 3))
+        friction = float(
+            np.round(rng.uniform(0.52, 0.62) if slippery else rng.uniform(0.8, 1.1), 2)
+        )
+        turned = float(rng.uniform(-0.12, 0.12)) * (kind == "box" and not slippery)
         middle = np.array([*CELLS[cell], TABLE_M + HALF_HEIGHT_M])
         start = middle + np.append(rng.uniform(-_SPREAD_M, _SPREAD_M, 2), 0.0)
         goal = np.array([*GOAL_M, TABLE_M + HALF_HEIGHT_M])
@@ -117,6 +121,8 @@ class PickPlace:
             start=start,
             goal=aim,
             mirror=mirror,
+            mass_kg=mass,
+            friction=friction,
             seed=tuple(int(number) for number in rng.integers(0, 2**31, 2)),
         )
         true, goal_xy = start * mirror, goal * mirror
@@ -237,10 +243,10 @@ class _Hand:
         """Close or open within `seconds`."""
         self.script.grip({self.setup.hand: closure}, seconds, at_s=at_s)
 
-    def watch(self, *, since_s: float, sunk_m: float, closure: float) -> None:
-        """Squeeze when the object sinks in the hand between `since_s` and now."""
+    def watch(self, *, since_s: float, slid_m: float, closure: float) -> None:
+        """Squeeze when the object slides in the hand between `since_s` and now."""
         hands, now = (self.setup.hand,), self.script.now_s
-        self.script.reflexes.append(Reflex(hands, since_s, now, sunk_m, closure))
+        self.script.reflexes.append(Reflex(hands, since_s, now, slid_m, closure))
 
     def approach(self) -> None:
         """Reach beside the object, then around it."""
@@ -330,21 +336,30 @@ def _dropped(hand: _Hand) -> None:
     hand.leave(hand.setup.goal)
 
 
+def _barely_held(setup: _Setup) -> float:
+    """The closure at which friction just carries the weight: a line fitted to still grasps.
+
+    Pads push with 32 N per unit of closure above 0.6, and friction acts on both sides.
+    """
+    return 0.6 + setup.mass_kg * 9.81 / (2.0 * setup.friction) / 32.0
+
+
 def _slip_held(hand: _Hand) -> None:
     hand.approach()
     hand.close()
     hand.lift()
     # quickly to where it barely holds, then so slowly that the slide begins gently
-    hand.grip(0.84, 0.6)
+    barely = _barely_held(hand.setup)
+    hand.grip(barely + 0.1, 0.6)
     hand.script.wait(0.6)
     easing = hand.script.now_s
-    hand.grip(0.62, 4.0)
-    hand.script.wait(3.6)
+    hand.grip(barely - 0.12, 4.4)
+    hand.script.wait(3.9)
     hand.grip(1.0, 0.3)
     hand.script.wait(0.3)
     # a cylinder turns out of the fingers sooner than a box
-    sunk = 0.0018 if hand.setup.kind == "cylinder" else 0.0032
-    hand.watch(since_s=easing, sunk_m=sunk, closure=1.0)
+    slid = 0.002 if hand.setup.kind == "cylinder" else 0.003
+    hand.watch(since_s=easing, slid_m=slid, closure=1.0)
     hand.transport()
     hand.place()
 

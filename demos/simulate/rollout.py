@@ -225,20 +225,21 @@ def _warnings(mujoco: Any) -> list[int]:
 
 
 class _Watch:
-    """The operator's senses: has the object sunk in the hand since a reflex was armed?"""
+    """The operator's touch: have the pads slid over the object since a reflex was armed?"""
 
     def __init__(self, world: World, data: Any, reflexes: Sequence[Reflex]) -> None:
         self.world, self.data = world, data
         self.waiting = list(reflexes)
-        self.armed: dict[int, float] = {}
+        self.armed: dict[int, Floats] = {}
 
     def look(self, tick: int, closures: Mapping[str, Floats]) -> None:
         """Let each reflex that is due change what the hands do from now on."""
         for reflex in list(self.waiting):
             if not reflex.after_s * COMMAND_HZ <= tick < reflex.until_s * COMMAND_HZ:
                 continue
-            height = self._in_hand(reflex.hands[0])
-            if self.armed.setdefault(id(reflex), height) - height < reflex.sunk_m:
+            places = self._on_object(reflex.hands[0])
+            first = self.armed.setdefault(id(reflex), places)
+            if float(np.median(np.linalg.norm(places - first, axis=1))) < reflex.slid_m:
                 continue
             self.waiting.remove(reflex)
             start = tick + round(reflex.delay_s * COMMAND_HZ)
@@ -250,7 +251,10 @@ class _Watch:
                     grown = np.minimum(np.arange(1, len(line[start:end]) + 1) / ramp, 1.0)
                     line[start:end] = line[start] + (reflex.closure - line[start]) * grown
 
-    def _in_hand(self, hand: str) -> float:
-        site = self.world.hands[hand].grasp
+    def _on_object(self, hand: str) -> Floats:
+        """Where a hand's pads are in the object's axes: (3, 3), m."""
+        side = self.world.hands[hand].side
+        tips = [site for tip, site in self.world.tips.items() if tip.startswith(side)]
         body = self.data.body(self.world.objects[0])
-        return float(body.xpos[2] - self.data.site_xpos[site, 2])
+        away = self.data.site_xpos[tips] - body.xpos
+        return np.asarray(away @ body.xmat.reshape(3, 3))

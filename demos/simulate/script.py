@@ -20,7 +20,7 @@ COMMAND_HZ = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Reflex:
-    """What a person does who feels the object sink by `sunk_m` in the first of `hands`.
+    """What a person does who feels the object slide by `slid_m` in the first of `hands`.
 
     It counts between `after_s` and `until_s`; `delay_s` later all hands go to `closure` within
     `seconds` and stay there until `until_s`, when the script takes over again. The delay is a
@@ -30,7 +30,7 @@ class Reflex:
     hands: tuple[str, ...]
     after_s: float
     until_s: float
-    sunk_m: float
+    slid_m: float
     closure: float
     delay_s: float = 0.05
     seconds: float = 0.05
