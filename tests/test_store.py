@@ -320,9 +320,29 @@ def test_a_full_disk_while_publishing_a_recording_keeps_it(store: EpisodeStore) 
 
     assert "demos recover" in caught.value.hint
     assert "demos recover" in failed.value.__notes__[0]
+    assert not (store.root / "recordings" / taken.id / "episode").exists()
     assert store.episode_ids() == []
     assert recover(store).published == [taken.id]
     assert len(store.episode(taken.id).streams["joint_position"]) == 2_000
+    assert verify(store, deep=True) == []
+
+
+def test_an_import_that_fails_after_it_is_published_says_so(
+    store: EpisodeStore, tmp_path: Path
+) -> None:
+    given = replace(draft(tmp_path), videos={}, findings=())
+    first = store.publish(given).id
+    for _ in range(40):
+        store.add_label(new_label(first, "use", annotator="a", role="reviewer", value="train"))
+    (path,) = (store.root / "ledger").glob("*.jsonl")
+
+    # the ledger has become the largest file, so it alone cannot grow
+    with files_at_most(path.stat().st_size + 10), pytest.raises(StoreError) as caught:
+        store.publish(given)
+
+    assert "do not import it again" in caught.value.hint
+    assert len(store.episode_ids()) == 2
+    assert len(recover(store).completed) == 1
     assert verify(store, deep=True) == []
 
 

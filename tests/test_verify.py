@@ -179,6 +179,7 @@ def test_what_is_no_store_or_of_a_later_release_is_said(
         verify(newer)
 
 
+@pytest.mark.slow
 def test_the_benchmark_finds_all_it_did() -> None:
     figures = tamper.run(quick=True, seed=7)
 

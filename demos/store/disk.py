@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from demos.errors import StoreError
+from demos.errors import DemosError, StoreError
 
 STAGED = ".new-"
 """How a file is called until its line is in the ledger; `demos recover` completes or removes it."""
@@ -42,6 +42,13 @@ def failure(error: OSError, what: str) -> StoreError:
     return StoreError(f"cannot {what}: {reason}{place}").with_hint(
         "check the disk and the path, then run `demos verify STORE`"
     )
+
+
+def explain(error: BaseException, what: str) -> None:
+    """Say beside an error what became of the data: in its traceback, and in the hint of ours."""
+    error.add_note(what)
+    if isinstance(error, DemosError):
+        error.hint = f"{error.hint}; {what}" if error.hint else what
 
 
 @contextmanager

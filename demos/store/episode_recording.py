@@ -283,10 +283,8 @@ class EpisodeRecording:
         with suppress(DemosError):
             self._log.close()
         self._claim.release()
-        kept = (
+        disk.explain(
+            error,
             f"the recording {self.id} is kept in the store with all that was acknowledged; "
-            f"`demos recover {self._store.root}` publishes it"
+            f"`demos recover {self._store.root}` publishes it",
         )
-        error.add_note(kept)
-        if isinstance(error, DemosError):
-            error.hint = f"{error.hint}; {kept}" if error.hint else kept

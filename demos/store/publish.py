@@ -105,9 +105,10 @@ def publish_draft(root: Path, container: layout.Container, draft: Draft) -> Mani
         return publish(root, container, draft, episode, footage, uses)
     except BaseException as error:
         if layout.episode_dir(root, episode).exists():
-            error.add_note(
-                f"the episode {episode} is published; `demos recover {root}` completes its "
-                "ledger: do not import it again"
+            disk.explain(
+                error,
+                f"the episode {episode} is published, its ledger is not complete: run "
+                f"`demos recover {root}` and do not import it again",
             )
         else:
             with suppress(OSError):
@@ -128,18 +129,27 @@ def publish(
     """Publish `draft` as `episode` from its claimed recording folder, which is removed."""
     work = layout.recording_dir(root, episode)
     with disk.doing(f"publish the episode {episode}"):
-        for leftover in (EPISODE, BESIDE):
-            disk.remove(work / leftover)
-        made = work / EPISODE
-        made.mkdir()
-        manifest = put_episode(made, container, draft, episode, footage, uses)
-        put_beside(root, work / BESIDE, draft, episode)
-        disk.sync_folder(work)
-        final = layout.episode_dir(root, episode)
-        disk.make_folder(final.parent, inside=root)
-        disk.rename_folder(made, final)
+        _clear(work)
+        made, final = work / EPISODE, layout.episode_dir(root, episode)
+        try:
+            made.mkdir()
+            manifest = put_episode(made, container, draft, episode, footage, uses)
+            put_beside(root, work / BESIDE, draft, episode)
+            disk.sync_folder(work)
+            disk.make_folder(final.parent, inside=root)
+            disk.rename_folder(made, final)
+        except BaseException:
+            if not final.exists():
+                with suppress(OSError):
+                    _clear(work)  # a disk that is full needs the space
+            raise
         complete(root, episode)
     return manifest
+
+
+def _clear(work: Path) -> None:
+    for leftover in (EPISODE, BESIDE):
+        disk.remove(work / leftover)
 
 
 def complete(root: Path, episode: str, known: Collection[str] = ()) -> None:
