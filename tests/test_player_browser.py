@@ -101,24 +101,26 @@ def moment_ms(page: Page) -> float:
     return float(page.locator(".player .time").get_attribute("data-ms") or "nan")
 
 
-def settled(page: Page) -> int:
-    """Wait until the browser says it shows the image that is meant; return the burnt-in number."""
-    video = page.locator(".player video")
+def settled(page: Page, camera: str = "egocentric") -> int:
+    """Wait until all videos say they show what is meant; return one's burnt-in number."""
     page.wait_for_function(
         """() => {
           const roots = [...document.querySelectorAll("*")].map((each) => each.shadowRoot);
-          const video = roots.map((root) => root?.querySelector("video")).find(Boolean);
-          return video && !video.seeking && video.dataset.shown === video.dataset.image;
+          const player = roots.find((root) => root?.querySelector(".player"));
+          const videos = [...(player?.querySelectorAll("video") ?? [])];
+          const shows = (video) => !video.seeking && video.dataset.shown === video.dataset.image;
+          return videos.length > 0 && videos.every(shows);
         }""",
         timeout=10_000,
     )
     page.wait_for_timeout(60)
+    video = page.locator(f'.camera[data-camera="{camera}"] video')
     return int(video.evaluate(READ_IMAGE, BITS))
 
 
-def meant(lab: ViewerStore, ms: float) -> int:
-    after = int(np.searchsorted(lab.stamps_ns, round(ms * 1e6), side="right"))
-    return max(after - 1, 0)
+def meant(lab: ViewerStore, ms: float, camera: str = "egocentric") -> int:
+    stamps = lab.stamps_ns if camera == "egocentric" else lab.wrist_ns
+    return max(int(np.searchsorted(stamps, round(ms * 1e6), side="right")) - 1, 0)
 
 
 def test_a_deep_link_shows_the_image_of_its_moment(player: Page, lab: ViewerStore) -> None:
@@ -199,6 +201,29 @@ def test_playing_moves_everything_by_the_images_stamps(player: Page, lab: Viewer
     assert moment_ms(page) == pytest.approx(lab.stamps_ns[shown] / 1e6, abs=1e-6)
 
 
+def test_two_cameras_with_b_frames_show_the_images_of_one_moment(
+    page: Page, address: str, lab: ViewerStore
+) -> None:
+    open_player(page, address, f"episode={lab.two_cameras}&t=3.3")
+    wrong = []
+
+    for share in np.random.default_rng(5).uniform(0.01, 0.99, 12):
+        click_at(page, float(share))
+        for camera in ("egocentric", "wrist"):
+            shown = settled(page, camera)
+            if shown != meant(lab, moment_ms(page), camera):
+                wrong.append((camera, moment_ms(page), shown))
+    click_at(page, 0.2)
+    settled(page)
+    page.keyboard.press("Space")
+    page.wait_for_timeout(1200)
+    page.keyboard.press("Space")
+    shown = settled(page, "wrist")
+
+    assert wrong == []
+    assert shown == meant(lab, moment_ms(page), "wrist")
+
+
 def test_one_screen_holds_the_page(player: Page) -> None:
     player.wait_for_timeout(300)
 
@@ -239,7 +264,7 @@ def test_the_list_is_filtered_by_its_address_and_opens_an_episode(
     page: Page, address: str, lab: ViewerStore
 ) -> None:
     page.goto(f"{address}/?task=pick_place&outcome=success")
-    page.get_by_text("1 of 4 episodes").wait_for(timeout=60_000)
+    page.get_by_text("1 of 5 episodes").wait_for(timeout=60_000)
 
     table = page.locator('[data-testid="stDataFrame"] canvas').first
     table.wait_for()

@@ -38,8 +38,8 @@ def test_the_list_shows_every_episode_and_says_how_many(lab: ViewerStore) -> Non
     app = viewer(lab.root)
 
     assert not app.exception
-    assert len(app.dataframe[0].value) == 4
-    assert "**4** of 4 episodes" in words(app)
+    assert len(app.dataframe[0].value) == 5
+    assert "**5** of 5 episodes" in words(app)
 
 
 def test_a_filter_narrows_the_list_and_names_its_expression(lab: ViewerStore) -> None:
@@ -81,7 +81,7 @@ def test_no_match_names_the_filter_that_is_in_the_way(lab: ViewerStore) -> None:
     assert "No episode fits" in words(app)
     assert "without the filter **expression**" in words(app)
     app.button[0].click().run()
-    assert len(app.dataframe[0].value) == 4
+    assert len(app.dataframe[0].value) == 5
 
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_the_overview_counts_outcomes_and_lists_what_to_record_next(lab: ViewerS
 
     assert not app.exception
     assert [(tile.label, tile.value) for tile in app.metric][:3] == [
-        ("Episodes", "4"),
+        ("Episodes", "5"),
         ("Hours", "0.01"),
         ("Operators", "1"),
     ]

@@ -1,6 +1,7 @@
 """A small real store for the viewer's tests: every image has its own number burnt in.
 
 `picked` has video with unevenly stamped images, force, touch and labels of people and machines;
+`two_cameras` has that video and a slower one with B-frames that begins later;
 `state_only` has joints alone; `odd_codec` has a video no browser plays; `nothing` has no stream.
 """
 
@@ -43,10 +44,12 @@ class ViewerStore:
 
     root: Path
     picked: str
+    two_cameras: str
     state_only: str
     odd_codec: str
     nothing: str
     stamps_ns: npt.NDArray[np.int64]
+    wrist_ns: npt.NDArray[np.int64]
 
 
 def image_stamps() -> npt.NDArray[np.int64]:
@@ -73,12 +76,12 @@ def write_video(path: Path, stamps_ns: npt.NDArray[np.int64]) -> None:
     mux(path, [*packets, *encoder.flush()], stamps_ns, extradata=encoder.extradata)
 
 
-def write_unplayable(path: Path, images: int) -> None:
-    """Encode MPEG-4 part 2, which no browser plays."""
+def write_foreign(path: Path, images: int, codec: str, rate: int, **options: str) -> None:
+    """Encode burnt-in images as somebody else would: B-frames, or a codec no browser plays."""
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=30)
+        stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(images):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(burnt(number), format="rgb24")))
@@ -138,14 +141,18 @@ def left_hand(streams: Mapping[str, Stream]) -> dict[str, Stream]:
 
 
 def make(folder: Path) -> ViewerStore:
-    """Publish the four episodes, some findings and scores."""
+    """Publish the five episodes, some findings and scores."""
     root = folder / "lab"
     store = Store.create(root)
     stamps = image_stamps()
     write_video(folder / "egocentric.mp4", stamps)
-    write_unplayable(folder / "odd.mp4", 30)
+    write_foreign(folder / "odd.mp4", 30, "mpeg4", 30)
+    wrist = stamps[12:192:2] + 5_000_000
+    write_foreign(folder / "wrist.mp4", len(wrist), "libx264", 15, bf="3", g="30", crf="20")
     info = CameraInfo(width=WIDTH, height=HEIGHT, rate_hz=30.0, codec="h264")
     camera = {"egocentric": VideoFile(folder / "egocentric.mp4", info, stamps)}
+    slow = info.model_copy(update={"rate_hz": 15.0})
+    both = {**camera, "wrist": VideoFile(folder / "wrist.mp4", slow, wrist)}
     odd = {
         "wrist": VideoFile(
             folder / "odd.mp4", info.model_copy(update={"codec": "mpeg4"}), stamps[:30]
@@ -159,6 +166,7 @@ def make(folder: Path) -> ViewerStore:
             videos=camera,
             labels=tuple(opinions(new_id())),
         ),
+        "two_cameras": replace(draft_of(example("two_hands")), videos=both),
         "state_only": draft_of(example("state_only")),
         "odd_codec": replace(draft_of(example("dropped_object")), videos=odd),
         "nothing": draft_of(example("no_streams")),
@@ -188,4 +196,4 @@ def make(folder: Path) -> ViewerStore:
         ]
     )
     store.add_results("scores", "run-1", "0", scores)
-    return ViewerStore(root, **ids, stamps_ns=stamps)
+    return ViewerStore(root, **ids, stamps_ns=stamps, wrist_ns=wrist)

@@ -65,12 +65,14 @@ class Player {
     const video = add(tile, "video");
     Object.assign(video, { muted: true, preload: "auto", playsInline: true });
     video.style.aspectRatio = `${camera.width} / ${camera.height}`;
+    tile.style.setProperty("--ratio", camera.width / camera.height);
     const film = new Film(video, camera);
     film.caption = add(tile, "figcaption", "", camera.name);
     const fail = (why, details = "") => {
       if (this.dead || !film.usable) return;
       film.usable = false;
       video.hidden = true;
+      tile.style.setProperty("--ratio", 1);
       film.caption.hidden = true;
       say(tile, `Camera ${camera.name}: ${why} Everything else works without it.`, "alert").title = details;
       this.clock?.onMove();
