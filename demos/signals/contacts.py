@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demos import timeline
+from demos.errors import require
 from demos.model import Effector, Episode, Nanoseconds, Stream
 from demos.signals.bodies import effectors, motions
 from demos.signals.conditioning import (
@@ -114,29 +115,41 @@ def finger_contacts(
     *,
     least_n: float = 0.25,
     noises: float = 6.0,
-    let_go: float = 0.04,
+    creep: float = 0.2,
+    creep_s: float = 0.25,
     least_s: float = 0.02,
-    joined_s: float = 0.03,
+    joined_s: float = 0.05,
 ) -> list[Contact]:
     """Find the contacts of one finger by hysteresis.
 
     A contact begins where the force leaves the noise on its way above max(`least_n`, `noises`
-    standard deviations), and ends where it falls below half of that or `let_go` of its own peak,
-    whichever is more. Contacts nearer than `joined_s` are one, shorter than `least_s` none.
+    standard deviations) and ends where it sinks into the noise again. Soft skin lets go late: what
+    it still says after a release follows the force before (first order, `creep_s`), so `creep` of
+    that past force is no contact. Contacts nearer than `joined_s` are one, shorter than `least_s`
+    none.
     """
     force, time_ns = touch.force, touch.time_ns
     on = max(least_n, noises * touch.noise_n)
     low = max(0.3 * on, 2.5 * touch.noise_n)
+    felt = force - creep * _late(force, timeline.rate_hz(time_ns), creep_s)
     found: list[Contact] = []
-    for start, end in hysteresis(force, on, low):
+    for start, end in hysteresis(felt, on, low):
         peak = float(force[start:end].max())
-        over = np.flatnonzero(force[start:end] > max(0.5 * on, let_go * peak))
-        stop = start + int(over[-1]) + 1
-        begin, finish = int(time_ns[start]), int(time_ns[min(stop, len(time_ns) - 1)])
+        begin, finish = int(time_ns[start]), int(time_ns[min(end, len(time_ns) - 1)])
         if found and begin - found[-1].end_ns < joined_s * 1e9:
-            begin, peak = found[-1].start_ns, max(peak, found.pop().peak_n)
+            last = found.pop()
+            begin, peak = last.start_ns, max(peak, last.peak_n)
         found.append(Contact(hand, touch.finger, begin, finish, peak))
     return [contact for contact in found if contact.end_ns - contact.start_ns >= least_s * 1e9]
+
+
+def _late(force: Floats, rate_hz: float, seconds: float) -> Floats:
+    """Return the positive part of a force through a first-order lag."""
+    if not np.isfinite(rate_hz) or not len(force):
+        return np.zeros(len(force))
+    signal = require("scipy.signal", extra="score")
+    keep = float(np.exp(-1.0 / (rate_hz * seconds)))
+    return np.asarray(signal.lfilter([1.0 - keep], [1.0, -keep], np.maximum(force, 0.0)))
 
 
 @once

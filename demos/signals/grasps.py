@@ -25,7 +25,7 @@ from demos.signals.conditioning import (
     hysteresis,
     once,
 )
-from demos.signals.contacts import contacts, external_force, united
+from demos.signals.contacts import contacts, external_force, touches, united
 
 Evidence = Literal["touch", "wrench", "closure"]
 GraspOutcome = Literal["held", "dropped", "missed"]
@@ -35,6 +35,9 @@ SIDEWAYS_M = 0.02
 NEAR_M = 0.03
 LOW_M = 0.01
 """The guideline's lengths: a lift, a transport, a placing, a letting go close to the support."""
+
+BRUSH_N, CARRIES_N = 1.0, 5.0
+"""A touch that never reaches the first is no attempt; a grip below the second lifts nothing."""
 
 _TRUST: dict[Evidence, float] = {"touch": 0.9, "wrench": 0.75, "closure": 0.4}
 
@@ -77,7 +80,7 @@ def holds(episode: Episode) -> tuple[Hold, ...]:
     found: list[Hold] = []
     felt = contacts(episode)
     for hand in effectors(episode):
-        touched = united(felt.get(hand.name, []))
+        touched = [c for c in united(felt.get(hand.name, [])) if c.peak_n >= BRUSH_N]
         if touched:
             found += [Hold(hand.name, c.start_ns, c.end_ns, "touch") for c in touched]
             continue
@@ -159,8 +162,10 @@ def attempts(episode: Episode) -> tuple[Attempt, ...]:
             if soon and line[-1].outcome == "missed":
                 both = replace(hold, start_ns=line.pop().start_ns)
                 this = _attempt(episode, both, moved.get(hand.name))
-            elif soon and line[-1].outcome == "held" and this.outcome == "missed":
-                this = replace(line.pop(), end_ns=hold.end_ns)
+            elif soon and this.outcome == "missed":
+                # brushing it while letting go, or as it falls
+                last = line.pop()
+                this = replace(last, end_ns=hold.end_ns) if last.outcome == "held" else last
             line.append(this)
         found += line
     return tuple(sorted(found, key=lambda attempt: (attempt.start_ns, attempt.hand)))
@@ -189,7 +194,30 @@ def _attempt(episode: Episode, hold: Hold, motion: Motion | None) -> Attempt:
             hold.evidence,
             tracked=False,
         )
-    return _judged(hold, *path, tracked=tracked, trust=trust, last_ns=_last_ns(episode))
+    found = _judged(hold, *path, tracked=tracked, trust=trust, last_ns=_last_ns(episode))
+    if tracked or found.outcome != "dropped" or found.lifted_ns is None:
+        return found
+    grip = _grip_n(episode, hold.hand, found.lifted_ns, hold.end_ns)
+    if grip is None or grip >= CARRIES_N:
+        return found
+    # the fingers slid up along it: the hand rose, the object did not
+    return replace(
+        found,
+        outcome="missed",
+        lifted_ns=None,
+        high_ns=None,
+        confidence=0.7 * found.confidence,
+    )
+
+
+def _grip_n(episode: Episode, hand: str, start_ns: int, end_ns: int) -> float | None:
+    """Return the median force of all fingers of a hand in [start, end], None without taxels."""
+    stream = next((e.tactile for e in effectors(episode) if e.name == hand), "")
+    felt = touches(episode.streams[stream]) if stream in episode.streams else []
+    inside = [t.force[(t.time_ns >= start_ns) & (t.time_ns <= end_ns)] for t in felt]
+    if not inside or not len(inside[0]):
+        return None
+    return float(np.median(np.sum(inside, axis=0)))
 
 
 def _judged(
@@ -213,14 +241,14 @@ def _judged(
             trust * float(near), hold.evidence, tracked, marginal=top > 0.5 * LIFT_M,
         )  # fmt: skip
     high = int(np.argmax(rise >= LIFT_M))
-    standing = np.flatnonzero(rise[: high + 1] < (0.0015 if tracked else 0.003))
+    standing = np.flatnonzero(rise[: high + 1] < (0.0025 if tracked else 0.0035))
     lifted = int(standing[-1]) if len(standing) else 0
     end_height = float(height[-1] - base)
     low = LOW_M if tracked else 0.025
     kept = end_height <= low or hold.end_ns >= last_ns - 60_000_000
     down = None
     if end_height <= low:
-        slack = 0.002 if tracked else 0.004
+        slack = 0.007 if tracked else 0.006
         above = np.flatnonzero(height > height[-1] + slack)
         down = int(stamps[min(int(above[-1]) + 1, len(stamps) - 1)]) if len(above) else None
     sure = 1.0 - 0.5 * float(np.exp(-(((end_height - low) / (0.5 * low)) ** 2)))

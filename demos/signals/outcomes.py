@@ -29,7 +29,8 @@ def ending(episode: Episode, parameters: Mapping[str, float]) -> Ending:
     """Decide success, partial or failure by the task's rules; empty where nothing can be said.
 
     With a tracked object: lifted, upright, at rest, untouched, and near the goal where the goal is
-    known (`declared_start.goal`, `pose.object.goal`, or the task's goal_x_m and goal_y_m).
+    known (`declared_start.goal`, `pose.object.goal`, the scene that was simulated, or the task's
+    goal_x_m and goal_y_m).
     Without: what became of the last grasp attempt. Aborted where control was stopped.
     """
     if _stopped(episode):
@@ -78,8 +79,10 @@ def _by_object(
     stream = _objects(episode)[name]
     what = name.removeprefix(_OBJECT)
     time_ns, pose = stream.time_ns, np.asarray(stream.values, np.float64)
-    last = pose[time_ns >= time_ns[-1] - 100_000_000]
-    still = float(np.linalg.norm(last[-1, :3] - last[0, :3])) < 0.002
+    last = pose[time_ns >= time_ns[-1] - 200_000_000]
+    third = max(len(last) // 3, 1)
+    ends = [np.median(part[:, :3], axis=0) for part in (last[:third], last[-third:])]
+    still = float(np.linalg.norm(ends[1] - ends[0])) < 0.002
     tilt = _turned_from(pose[: max(len(last), 1)], last)
     upright = tilt <= parameters.get("upright_deg", 10.0)
     lifted = any(attempt.outcome != "missed" for attempt in found)
@@ -88,6 +91,9 @@ def _by_object(
         for a in found
         if a.outcome != "held"
     )
+    lost = [a for a in found if a.outcome == "dropped"]
+    if lost and lost[-1] is found[-1]:
+        what = f"{what}, dropped by {lost[-1].hand},"
     if not lifted:
         return Ending("failure", 0.9, f"{what} was never lifted", modes or ("missed_grasp",))
     if _touched_at_the_end(episode):
@@ -97,16 +103,15 @@ def _by_object(
     if not upright:
         mode = "tilted" if "tilted" in parameters else "toppled"
         return Ending("failure", 0.9, f"{what} lies turned by {tilt:.0f} degrees", (*modes, mode))
-    ended_low = float(last[-1, 2]) <= float(pose[0, 2]) + 0.01
+    ended_low = float(ends[1][2]) <= float(np.median(pose[: len(last), 2])) + 0.01
     if not ended_low:
         return Ending("failure", 0.6, f"{what} does not stand on the table", modes)
     goal = _goal(episode, parameters)
-    dropped = found[-1].outcome == "dropped"
     if goal is None:
-        if dropped:
-            return Ending("failure", 0.7, f"{found[-1].hand} dropped {what}", modes)
+        if lost and lost[-1] is found[-1]:
+            return Ending("failure", 0.7, f"{what} was not taken again", modes)
         return Ending("success", 0.55, f"{what} was set down; the goal is not known", modes)
-    distance = float(np.linalg.norm(last[-1, :2] - goal))
+    distance = float(np.linalg.norm(ends[1][:2] - goal))
     close = parameters.get("goal_radius_m", 0.05)
     far = parameters.get("partial_radius_m", 2 * close)
     said = f"{what} stands {distance * 100:.1f} cm from the goal"
@@ -127,6 +132,10 @@ def _goal(episode: Episode, parameters: Mapping[str, float]) -> Floats | None:
     tracked = episode.streams.get(f"{_OBJECT}goal")
     if tracked is not None and len(tracked):
         return np.asarray(np.median(tracked.values[:, :2], axis=0))
+    # a simulated scene says how it was set up
+    scene = episode.manifest.provenance.parameters.get("scene")
+    if isinstance(scene, Mapping) and len(scene.get("goal_m", ())) >= 2:
+        return np.array([float(number) for number in scene["goal_m"][:2]])
     if "goal_x_m" in parameters and "goal_y_m" in parameters:
         return np.array([parameters["goal_x_m"], parameters["goal_y_m"]])
     return None

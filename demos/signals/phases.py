@@ -19,6 +19,8 @@ from demos.signals.grasps import NEAR_M, SIDEWAYS_M, Attempt, object_path
 
 MOVING = {True: 0.05, False: 0.15}
 """A hand moves above this speed: m/s; rad/s in joint space."""
+_STILL_HELD_NS = 100_000_000
+"""Contact that lasts until so shortly before the end was not let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def phases_of(
     if idle:
         return [Interval(int(time_ns[0]), end_ns, "idle", 0.8)]
     fastest = np.max([_pace(motion) for motion in own], axis=0)
-    moving = _steady(fastest > MOVING[own[0].in_metres], gap_s=0.1)
+    moving = _steady(fastest > MOVING[own[0].in_metres], gap_s=0.3)
     start = int(time_ns[0])
     first = _first(moving, 0)
     begin = int(time_ns[first]) if first is not None else end_ns
@@ -65,10 +67,10 @@ def phases_of(
             again = found[number + 1].start_ns
             marks.append((attempt.end_ns, "recover", sure))
             marks.append((_turn(own, attempt.end_ns, again), "reach", 0.6 * sure))
-        else:
+        elif attempt.end_ns < end_ns - _STILL_HELD_NS:
             marks.append((attempt.end_ns, "retract", sure))
             after = int(np.searchsorted(time_ns, attempt.end_ns))
-            # a hand that lets go may wait a moment before it leaves
+            # a hand that lets go may wait a moment before it leaves: that is not the end of leaving
             leaving = _first(moving, after)
             rest = _first(~moving, leaving) if leaving is not None else after
             over = rest is None or rest >= len(time_ns)
