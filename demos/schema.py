@@ -31,6 +31,7 @@ from demos.model import (
     Session,
     StoreInfo,
     Task,
+    Tombstone,
 )
 
 R = TypeVar("R", bound=Record)
@@ -50,6 +51,7 @@ RECORDS: dict[str, type[Record]] = {
     "session": Session,
     "store": StoreInfo,
     "task": Task,
+    "tombstone": Tombstone,
 }
 """Every record that is published, by the name of its schema."""
 

@@ -44,6 +44,7 @@ from demos.model.records import (
     StoreInfo,
     StreamInfo,
     StreamSummary,
+    Tombstone,
     Verdict,
 )
 
@@ -93,6 +94,7 @@ __all__ = [
     "StreamSummary",
     "Task",
     "Tier",
+    "Tombstone",
     "Values",
     "Verdict",
     "VideoFile",

@@ -239,6 +239,15 @@ class Manifest(Facts, Document):
     files: dict[str, FileInfo] = {}
 
 
+class Tombstone(Document):
+    """`tombstone.json`: what is left of an episode whose session was withdrawn."""
+
+    kind: Literal["tombstone"] = "tombstone"
+    episode: Ulid
+    session: Ulid
+    withdrawn_at: datetime
+
+
 class Span(Record):
     """One labelled interval; a moment has `end_ns` equal to `start_ns`.
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demos.errors import DemosError, EpisodeNotFound, NewerVersion
-from demos.model import Label, LedgerEntry, Manifest, SelectionRecord, Session, StoreInfo
+from demos.model import Label, LedgerEntry, Manifest, SelectionRecord, Session, StoreInfo, Tombstone
 from demos.model.records import Record
 from demos.provenance import sha256_file
 from demos.schema import read
 from demos.store import disk, layout, ledger
 from demos.store.episodes import EpisodeStore
-from demos.store.withdrawal import INTENT, Tombstone
+from demos.store.withdrawal import INTENT
 
 Progress = Callable[[int, int], None]
 _RESTORE = "restore it from a copy"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from demos.errors import DemosError, StoreError
+from demos.model import Tombstone
 from demos.model.records import Document, Ulid
 from demos.provenance import new_id, now
 from demos.schema import dump, read
@@ -17,15 +18,6 @@ from demos.store.publish import claim, publish_file
 from demos.store.staging import FINDINGS_RUN
 
 INTENT = "withdraw.json"
-
-
-class Tombstone(Document):
-    """`tombstone.json`: what is left of a withdrawn episode."""
-
-    kind: Literal["tombstone"] = "tombstone"
-    episode: Ulid
-    session: Ulid
-    withdrawn_at: datetime
 
 
 class Intent(Document):
