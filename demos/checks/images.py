@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from demos import embodiment
 from demos.checks import Problem, check, in_words
-from demos.errors import UnknownName
 from demos.model import Camera, Episode
+from demos.signals.bodies import body
 from demos.timeline import rate_hz
 
 
@@ -34,10 +33,8 @@ def missing_video(episode: Episode) -> Iterator[Problem]:
 
 
 def _cameras(episode: Episode) -> list[str]:
-    try:
-        return list(embodiment.load(episode.manifest.embodiment, episode.root).cameras)
-    except UnknownName:
-        return []
+    described = body(episode)
+    return list(described.cameras) if described is not None else []
 
 
 @check(severity="warning")

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from demos import embodiment
 from demos.checks import Problem, check
-from demos.errors import UnknownName
 from demos.model import Episode, Joint, Stream
+from demos.signals.bodies import body
 
 
 @check(severity="critical")
@@ -193,11 +192,8 @@ def out_of_limits(episode: Episode, *, slack: float = 0.1) -> Iterator[Problem]:
 
 
 def _limits(episode: Episode) -> dict[str, Joint]:
-    try:
-        body = embodiment.load(episode.manifest.embodiment, episode.root)
-    except UnknownName:
-        return {}
-    return {joint.name: joint for joint in body.joints}
+    described = body(episode)
+    return {joint.name: joint for joint in described.joints} if described is not None else {}
 
 
 def _channel(stream: Stream, number: int) -> str:

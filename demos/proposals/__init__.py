@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from demos import task as tasks
 from demos._registry import Registry
@@ -85,7 +87,7 @@ def propose(
 def task_of(episode: Episode) -> Task:
     """Return the task an episode names; of an undescribed one, all phases on every tier."""
     try:
-        return tasks.load(episode.task, episode.root)
+        path = tasks.file(episode.task, episode.root)
     except UnknownName:
         phases = tuple(phase.id for phase in tasks.vocabulary().phases)
         return Task(
@@ -96,6 +98,13 @@ def task_of(episode: Episode) -> Task:
             tiers=tuple(Tier(name=n, phases=phases) for n in ("task", "left_hand", "right_hand")),
             outcomes={},
         )
+    return _read(episode.task, episode.root, path.stat().st_mtime_ns)
+
+
+@cache
+def _read(name: str, root: Path | None, _changed_ns: int) -> Task:
+    # a team may edit its tasks while the viewer runs
+    return tasks.load(name, root)
 
 
 def _label(episode: Episode, contract: Task, chosen: Proposal) -> Label:

@@ -62,12 +62,18 @@ def body(episode: Episode) -> Embodiment | None:
     return _body(episode.manifest.embodiment, episode.root)
 
 
-@cache
 def _body(name: str, root: Path | None) -> Embodiment | None:
     try:
-        return embodiment.load(name, root)
+        path = embodiment.file(name, root)
     except UnknownName:
         return None
+    return _read(name, root, path.stat().st_mtime_ns)
+
+
+@cache
+def _read(name: str, root: Path | None, _changed_ns: int) -> Embodiment:
+    # a team may edit its body while the viewer runs; reading it costs more than most checks
+    return embodiment.load(name, root)
 
 
 @once
