@@ -228,7 +228,7 @@ def _run(
                 for row in known.get(answer.episode, ())
                 if row.get("plugin") not in asked[answer.episode]
                 # what an importer found in a check's name, the check has now looked at itself
-                and row.get("check") not in checks
+                and str(row.get("check")).removeprefix("import.") not in checks
             ]
         _write(store, kind, run, rows)
         if progress is not None:

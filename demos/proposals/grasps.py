@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from demos.model import Episode, Span, Task
 from demos.proposals import Proposed, proposal
+from demos.signals.bodies import closures
+from demos.signals.contacts import contacts
 from demos.signals.grasps import attempts
 from demos.signals.outcomes import ending
 
@@ -32,6 +34,8 @@ def grasps_by_rules(episode: Episode, task: Task) -> Proposed:
         )
         for attempt in found
     ]
+    if not found and not (contacts(episode) or closures(episode)):
+        return Proposed(note="nothing tells what the hands touch", confidence=0.0)
     sure = min((attempt.confidence for attempt in found), default=0.7)
     note = "" if found else "no contact was found"
     return Proposed(spans=spans, confidence=round(sure, 3), note=note)

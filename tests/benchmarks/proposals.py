@@ -16,20 +16,52 @@ CONTACT_MS, PHASE_MS = 20.0, 100.0
 
 
 def run(*, quick: bool, seed: int) -> dict[str, Any]:
-    """Simulate episodes without video, propose, and compare with what physics says."""
+    """Simulate episodes without video, propose, and compare with what physics says.
+
+    Three times: with all signals; `untracked`, without the pose of any object; `motion_only`, with
+    nothing but joint positions at 30 Hz and who was in control, as in many public recordings.
+    """
     from demos.proposals import propose
     from demos.simulate import simulate
     from demos.store import EpisodeStore
 
+    pairs: dict[str, list[Any]] = {"all_signals": [], "untracked": [], "motion_only": []}
     with tempfile.TemporaryDirectory() as folder:
         store = EpisodeStore.create(Path(folder) / "lab")
         made = simulate(store, episodes=8 if quick else 60, operators=3, seed=seed, video=False)
-        pairs = []
         for manifest in made:
             episode = store.episode(manifest.id)
             truth = {label.of: label for label in episode.labels if label.role == "simulator"}
-            pairs.append((truth, {label.of: label for label in propose(episode)}))
-    return {"episodes": len(pairs), "seed": seed, **compared(pairs)}
+            for name, seen in _views(episode).items():
+                pairs[name].append((truth, {label.of: label for label in propose(seen)}))
+    found = {name: compared(own) for name, own in pairs.items()}
+    return {"episodes": len(made), "seed": seed, **found}
+
+
+def _views(episode: Any) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from demos.model import Episode
+
+    every = {name: episode.streams[name] for name in episode.streams}
+    untracked = {n: s for n, s in every.items() if not n.startswith("pose.object.")}
+    joints = every["joint_position"]
+    kept = slice(None, None, max(round(500 / 30), 1))
+    motion = {
+        "joint_position": replace(
+            joints,
+            time_ns=joints.time_ns[kept],
+            values=joints.values[kept],
+            source_time_ns=None,
+            arrival_ns=None,
+        ),
+        "control_authority": every["control_authority"],
+    }
+    views = {"all_signals": every, "untracked": untracked, "motion_only": motion}
+    return {
+        name: Episode(episode.manifest, streams, {}, root=episode.root)
+        for name, streams in views.items()
+    }
 
 
 def compared(pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
