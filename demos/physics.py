@@ -7,6 +7,8 @@ through `engine()` and nowhere else, because which GL library it renders with is
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -78,14 +80,20 @@ def _renders(backend: str) -> bool:
 @cache
 def engine() -> ModuleType:
     """Import MuJoCo with the GL library that works here. Raises MissingExtra."""
-    if "mujoco" not in sys.modules:
-        backend = gl_backend()
-        if backend is None:
-            # an unusable MUJOCO_GL makes the import itself fail
-            os.environ.pop("MUJOCO_GL", None)
-        else:
-            os.environ["MUJOCO_GL"] = backend
-    return require("mujoco", extra="sim")
+    before = "mujoco" in sys.modules
+    backend = gl_backend() if importlib.util.find_spec("mujoco") else None
+    asked = os.environ.get("MUJOCO_GL")
+    if not before and backend is None:
+        # an unusable MUJOCO_GL makes the import itself fail
+        os.environ.pop("MUJOCO_GL", None)
+    elif backend is not None:
+        os.environ["MUJOCO_GL"] = backend
+    mujoco = require("mujoco", extra="sim")
+    if before and backend is not None and asked != backend:
+        # somebody imported MuJoCo first, and it chose a library that does not render here
+        chosen = sys.modules[mujoco.Renderer.__module__].gl_context
+        chosen.GLContext = importlib.import_module(f"mujoco.{backend}").GLContext
+    return mujoco
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,3 +208,15 @@ def test_child_processes_inherit_what_the_probe_found() -> None:
 
     assert _in_a_fresh_process(code, DEMOS_GL_BACKEND="none") == "none"
     assert _in_a_fresh_process(code) in ("egl", "osmesa", "none")
+
+
+@pytest.mark.skipif(physics.gl_backend() is None, reason="no GL library: nothing is rendered")
+def test_rendering_works_although_somebody_imported_mujoco_first() -> None:
+    code = (
+        "import mujoco; from demos import physics; engine = physics.engine();"
+        "model = physics.load_model('g1_dex3/scene.xml'); data = engine.MjData(model);"
+        "engine.mj_forward(model, data); eye = engine.Renderer(model, 8, 8);"
+        "eye.update_scene(data); print(eye.render().shape); eye.close()"
+    )
+
+    assert _in_a_fresh_process(code) == "(8, 8, 3)"
