@@ -29,25 +29,25 @@ def newest(store: EpisodeStore, kind: str) -> dict[str, list[Row]]:
     table = store.results(kind)
     if table.empty:
         return {}
-    found: dict[str, tuple[str, list[Row]]] = {}
-    for row in table.to_dict("records"):
-        run = str(row.pop("run"))
-        age = "" if len(run) != 26 else run
-        known = found.get(row["episode"])
-        if known is None or age > known[0]:
-            found[row["episode"]] = (age, [])
-        elif age < known[0]:
-            continue
-        found[row["episode"]][1].append({str(k): _plain(v) for k, v in row.items()})
-    return {episode: rows for episode, (_, rows) in found.items()}
+    run = table.pop("run").astype(str)
+    age = run.where(run.str.len() == 26, "")
+    table = table[age == age.groupby(table["episode"]).transform("max")]
+    names = [str(name) for name in table.columns]
+    columns = [_plain_column(table[name]) for name in names]
+    found: dict[str, list[Row]] = {}
+    for values in zip(*columns, strict=True):
+        row = dict(zip(names, values, strict=True))
+        found.setdefault(row["episode"], []).append(row)
+    return found
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if value is None or value != value else value
+def _plain_column(column: pd.Series[Any]) -> list[Any]:
+    """Return a column as plain values, None where one is missing."""
+    missing = column.isna().to_numpy()
+    values = [v.tolist() if isinstance(v, np.ndarray) else v for v in column.tolist()]
+    if missing.any():
+        return [None if gone else v for v, gone in zip(values, missing, strict=True)]
+    return values
 
 
 def table_of(rows: Sequence[Row]) -> pd.DataFrame:
