@@ -15,6 +15,9 @@ STARTS, ENDS, RESTS = 0.12, 0.06, 0.08
 """Shares of the reference speed: above the first a stroke starts, below the second it ends;
 below the third the hand rests."""
 
+WANDERS = {True: 0.03, False: 0.06}
+"""How fast a hand drifts that a person holds still in the air: m/s; rad/s in joint space."""
+
 LEAST_SPEED = {True: 0.05, False: 0.1}
 """A reference speed below this (m/s; rad/s in joint space) is sensor noise, not motion."""
 
@@ -103,9 +106,11 @@ def _stroke(motion: Motion, start: int, end: int) -> Stroke:
 def rests(motions: tuple[Motion, ...], reference: float, *, least_s: float = 0.2) -> Flags:
     """Return where no effector moves (slower than .08 `reference`) for `least_s`: (n,) bool.
 
-    A gap of the recording is not a rest.
+    A hand that is held still wanders: what is slower than `WANDERS` is rest even for people who
+    are slow in all they do. A gap of the recording is not a rest.
     """
-    still = np.all([motion.speed < RESTS * reference for motion in motions], axis=0)
+    slow = max(RESTS * reference, WANDERS[motions[0].in_metres])
+    still = np.all([motion.speed < slow for motion in motions], axis=0)
     still &= motions[0].whole
     resting = np.zeros(len(still), bool)
     for start, end in runs(still):
