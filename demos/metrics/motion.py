@@ -59,8 +59,8 @@ def _edges(episode: Episode, motion: Motion) -> list[int]:
 def pause_fraction(episode: Episode) -> Measurement:
     """Share of the time between first and last movement in which no hand does anything.
 
-    Both effectors slower than 0.08 of the reference speed (or 0.03 m/s) for 0.2 s; a hand that holds
-    something rests on purpose and never counts (a support hand held still is skill, not
+    Both effectors slower than 0.08 of the reference speed (or 0.03 m/s) for 0.2 s; a hand that
+    holds something rests on purpose and never counts (a support hand held still is skill, not
     hesitation), nor does the 0.35 s around a closing or opening hand or a contact that begins or
     ends.
     """
