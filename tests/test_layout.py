@@ -30,7 +30,7 @@ SOURCES = sorted((ROOT / "demos").rglob("*.py"))
 
 
 def test_public_names_are_listed_in_order_and_load() -> None:
-    assert demos.__all__ == sorted(demos.__all__, key=str.casefold)
+    assert demos.__all__ == sorted(demos.__all__)
     for name in demos.__all__:
         assert getattr(demos, name) is not None
 
