@@ -341,3 +341,24 @@ def test_no_episode_is_asked_about_a_label(
     proposals.propose(example("all_fields"))
 
     assert seen[0].labels == ()
+
+
+@pytest.mark.slow
+def test_a_cluster_by_its_address_scores_and_counts(store: EpisodeStore) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        address = cluster.scheduler_address
+
+        report = jobs.score_store(store, scheduler=address)
+        found = jobs.coverage(store, load_plan("pick_place_basic"), scheduler=address, partition=2)
+
+    assert (report.done, report.failed) == (len(NAMES), ())
+    assert found == jobs.coverage(store, load_plan("pick_place_basic"))
+
+
+@pytest.mark.slow
+def test_an_address_where_nothing_listens_is_named(store: EpisodeStore) -> None:
+    with pytest.raises(DemosError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        jobs.score_store(store, scheduler="tcp://127.0.0.1:9")
