@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +81,14 @@ def read(record: type[R], content: bytes, *, where: str) -> R:
 
 def read_yaml(record: type[R], content: bytes, *, where: str) -> R:
     """Read YAML bytes as a record; `where` names the file in errors."""
+    found: R = _read_yaml(record, content, where)
+    return found
+
+
+# parsing an embodiment takes a tenth of a second, and a recorder needs it for every episode;
+# records are frozen, so that the same bytes may give the same record
+@lru_cache(maxsize=64)
+def _read_yaml(record: type[R], content: bytes, where: str) -> R:
     try:
         plain = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:

@@ -76,6 +76,8 @@ class Eye:
         flags = self._renderer.scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        # the camera looks down: it never sees the sky
+        flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = 0
         self._faults = model()["camera"]
         self.rows = self._rows(rng)
         self._gain = self._exposure(len(self.rows), rng)
@@ -99,7 +101,7 @@ class Eye:
                 image = (early & late) + ((early ^ late) >> 1)
             else:
                 image = self._shot(row)
-            yield int(row), gain[image]
+            yield int(row), np.take(gain, image)
 
     def depth(self, row: int) -> Depth:
         """Render the depth image of one row: (height, width) uint16, DEPTH_SCALE_M per count."""

@@ -81,9 +81,17 @@ def wander(rng: np.random.Generator, count: int, step_s: float, size: float, wid
 
     `size` is its standard deviation; it starts at zero.
     """
-    from scipy.signal import lfilter
-
     keep = float(np.exp(-step_s / 0.5))
     noise = rng.standard_normal((count, width)) * size * np.sqrt(1.0 - keep**2)
     noise[:1] = 0.0
-    return np.asarray(lfilter([1.0], [1.0, -keep], noise, axis=0))
+    return remembered(noise, keep)
+
+
+def remembered(values: Floats, keep: float) -> Floats:
+    """Filter along the first axis so that each output is `keep` of the last plus its input."""
+    out = np.empty_like(values)
+    now = np.zeros(values.shape[1:])
+    for row in range(len(values)):
+        now = keep * now + values[row]
+        out[row] = now
+    return out

@@ -18,6 +18,7 @@ import yaml
 from demos._content import content
 from demos.model import Nanoseconds, StreamInfo
 from demos.physics import Floats
+from demos.simulate.operator import remembered
 from demos.simulate.rollout import LOG_HZ, STEP_HZ, TAXEL_HZ, Rollout
 from demos.simulate.script import COMMAND_HZ
 from demos.simulate.world import FINGERS, World
@@ -210,8 +211,6 @@ def _wrench(
 def _taxels(
     rollout: Rollout, hand: str, rig: Rig, rng: np.random.Generator, info: StreamInfo
 ) -> Reading:
-    from scipy.signal import lfilter
-
     noise = rig.model["taxels"]
     side = rollout.world.hands[hand].side
     tips = list(rollout.world.tips)
@@ -228,7 +227,7 @@ def _taxels(
         axis=1,
     )
     keep = float(np.exp(-1.0 / (TAXEL_HZ * noise["hysteresis_s"])))
-    late = lfilter([1.0 - keep], [1.0, -keep], true, axis=0)
+    late = remembered((1.0 - keep) * true, keep)
     share = noise["hysteresis"]
     values = ((1.0 - share) * true + share * late) * rig.gain[hand]
     alive = rig.gain[hand] != 0.0

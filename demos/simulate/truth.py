@@ -464,11 +464,12 @@ def _matrices(quaternions: Floats) -> Floats:
 
 def _smooth(values: Floats, seconds: float) -> Floats:
     """Average over a centred window along the first axis."""
-    from scipy.ndimage import uniform_filter1d
-
-    return np.asarray(
-        uniform_filter1d(values, max(1, round(seconds * LOG_HZ)), axis=0, mode="nearest")
-    )
+    width = max(1, round(seconds * LOG_HZ))
+    before = width // 2
+    padding = [(before, width - 1 - before), *[(0, 0)] * (values.ndim - 1)]
+    total = np.cumsum(np.pad(values, padding, mode="edge"), axis=0)
+    total[width:] -= total[:-width].copy()
+    return np.asarray(total[width - 1 :] / width)
 
 
 def _span(way: Floats) -> Floats:
