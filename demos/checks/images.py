@@ -147,5 +147,5 @@ def _moves(episode: Episode) -> bool:
     for name in ("joint_position", "joint_command"):
         stream = episode.streams.get(name)
         if stream is not None and len(stream) > 2:
-            return bool(np.nanmax(np.ptp(stream.values, axis=0)) > 0.2)
+            return bool(np.ptp(np.nan_to_num(stream.values), axis=0).max(initial=0.0) > 0.2)
     return False

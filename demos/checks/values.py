@@ -115,7 +115,7 @@ def _moved_meanwhile(episode: Episode, name: str, start_ns: int, end_ns: int) ->
             continue
         inside = (stream.time_ns >= start_ns) & (stream.time_ns <= end_ns)
         values = stream.values[inside]
-        if len(values) > 2 and float(np.nanmax(np.ptp(values, axis=0))) > 0.02:
+        if len(values) > 2 and np.ptp(np.nan_to_num(values), axis=0).max(initial=0.0) > 0.02:
             return True
     return False
 

@@ -113,7 +113,7 @@ def motions(episode: Episode) -> tuple[Motion, ...]:
     """
     hands = effectors(episode)
     poses = [_stream(episode, f"pose.{_wrist(hand)}") for hand in hands]
-    known = [stream for stream in poses if stream is not None]
+    known = [s for s in poses if s is not None and s.values.shape[1:] == (7,)]
     if known and len(known) == len(hands):
         signals = [conditioned(s, cutoff_hz=_ANTI_ALIAS_HZ) for s in known]
         return _shared(hands, signals, "recorded pose")
@@ -265,7 +265,7 @@ def _postures(episode: Episode, hand: Effector) -> tuple[Floats, Floats]:
 
 def _stream(episode: Episode, name: str) -> Stream | None:
     stream = episode.streams.get(name)
-    return stream if stream is not None and len(stream) >= 2 else None
+    return stream if stream is not None and len(stream) >= 2 and stream.values.ndim == 2 else None
 
 
 def _wrist(hand: Effector) -> str:

@@ -198,7 +198,7 @@ def external_force(
     without taxels, the first fifth of the episode.
     """
     stream = episode.streams.get(hand.wrench)
-    if stream is None or len(stream) < 2:
+    if stream is None or len(stream) < 2 or stream.values.shape[1:] != (6,):
         return None
     signal = conditioned(stream, columns=slice(0, 3), rate_hz=rate_hz, cutoff_hz=cutoff_hz)
     if not len(signal):

@@ -272,7 +272,9 @@ def object_path(episode: Episode, start_ns: int, end_ns: int) -> tuple[Nanosecon
     """Return stamps and positions of the tracked object that moved most in [start, end]."""
     best: tuple[float, Nanoseconds, Floats] | None = None
     for name, stream in episode.streams.items():
-        if not name.startswith("pose.object.") or len(stream) < 2:
+        if not name.startswith("pose.object.") or name == "pose.object.goal":
+            continue
+        if len(stream) < 2 or stream.values.shape[1:] != (7,):
             continue
         ordered = timeline.repaired(stream)
         inside = (ordered.time_ns >= start_ns) & (ordered.time_ns <= end_ns)

@@ -70,7 +70,7 @@ def _objects(episode: Episode) -> dict[str, Stream]:
         for name in episode.streams
         if name.startswith(_OBJECT) and name != f"{_OBJECT}goal"
     }
-    return {name: stream for name, stream in found.items() if len(stream) >= 2}
+    return {n: s for n, s in found.items() if len(s) >= 2 and s.values.shape[1:] == (7,)}
 
 
 def _by_object(
@@ -130,7 +130,7 @@ def _goal(episode: Episode, parameters: Mapping[str, float]) -> Floats | None:
     if declared is not None:
         return np.array(declared.position_m[:2])
     tracked = episode.streams.get(f"{_OBJECT}goal")
-    if tracked is not None and len(tracked):
+    if tracked is not None and len(tracked) and tracked.values.shape[1:] == (7,):
         return np.asarray(np.median(tracked.values[:, :2], axis=0))
     # a simulated scene says how it was set up
     scene = episode.manifest.provenance.parameters.get("scene")
@@ -159,7 +159,7 @@ def _touched_at_the_end(episode: Episode) -> bool:
 
 def _stopped(episode: Episode) -> bool:
     authority = episode.streams.get("control_authority")
-    if authority is not None and len(authority) > 1:
+    if authority is not None and len(authority) > 1 and authority.values.shape[1:] == (1,):
         ordered = timeline.repaired(authority)
         if int(ordered.values[-1, 0]) == 0 and (ordered.values[:, 0] != 0).any():
             return True
