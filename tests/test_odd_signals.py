@@ -76,7 +76,7 @@ def episodes(draw: st.DrawFn) -> Episode:
     return episode_of("odd", {name: draw(streams(name)) for name in names}, embodiment=body)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(episodes())
 def test_every_plug_in_answers_on_any_recording(episode: Episode) -> None:
     with np.errstate(all="ignore"):
