@@ -80,18 +80,6 @@ class PickPlace:
         """Draw object, hand, cell, light, mass, friction, and where the goal is missed."""
         kind = str(rng.choice(["box", "cylinder"]))
         hand = "right_hand" if rng.random() < 0.65 else "left_hand"
-        return self.draw_with(variant, operator, rng, kind=kind, hand=hand)
-
-    def draw_with(
-        self,
-        variant: str,
-        operator: Operator,
-        rng: np.random.Generator,
-        *,
-        kind: str,
-        hand: str,
-    ) -> Trial:
-        """Draw the rest of an attempt with a given object and hand."""
         mirror = np.array([1.0, 1.0 if hand == "right_hand" else -1.0, 1.0])
         cell = str(rng.choice(list(CELLS)))
         lighting = str(rng.choice(["bright", "dim"]))
@@ -100,7 +88,7 @@ class PickPlace:
         friction = float(
             np.round(rng.uniform(0.52, 0.62) if slippery else rng.uniform(0.8, 1.1), 2)
         )
-        turned = float(rng.uniform(-0.12, 0.12)) * (kind == "box" and not slippery)
+        half = float(rng.uniform(-0.06, 0.06)) * (kind == "box" and not slippery)
         middle = np.array([*CELLS[cell], TABLE_M + HALF_HEIGHT_M])
         start = middle + np.append(rng.uniform(-_SPREAD_M, _SPREAD_M, 2), 0.0)
         goal = np.array([*GOAL_M, TABLE_M + HALF_HEIGHT_M])
@@ -134,13 +122,8 @@ class PickPlace:
                     Prop(
                         name=kind,
                         kind=kind,
-                        position_m=(float(true[0]), float(true[1]), float(true[2])),
-                        quaternion_xyzw=(
-                            0.0,
-                            0.0,
-                            float(np.sin(turned / 2)),
-                            float(np.cos(turned / 2)),
-                        ),
+                        position_m=_triple(true),
+                        quaternion_xyzw=(0.0, 0.0, float(np.sin(half)), float(np.cos(half))),
                         mass_kg=mass,
                         friction=friction,
                     ),
@@ -402,14 +385,11 @@ def _seen(cell: str, hand: str) -> str:
 
 
 def _pose(place: Floats) -> Pose:
-    return Pose(
-        reference_frame="world",
-        position_m=(
-            round(float(place[0]), 4),
-            round(float(place[1]), 4),
-            round(float(place[2]), 4),
-        ),
-    )
+    return Pose(reference_frame="world", position_m=_triple(np.round(place, 4)))
+
+
+def _triple(place: Floats) -> tuple[float, float, float]:
+    return float(place[0]), float(place[1]), float(place[2])
 
 
 tasks.add("pick_place", PickPlace())

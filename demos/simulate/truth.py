@@ -11,25 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from demos.model import Span
 from demos.physics import Floats
+from demos.simulate.observations import (
+    Flags,
+    Observations,
+    either,
+    first_row,
+    observe,
+    runs,
+    steady,
+)
 from demos.simulate.rollout import LOG_HZ, Rollout
-from demos.simulate.world import FINGERS, TABLE_M
 
-Flags = npt.NDArray[np.bool_]
-
-TOUCH_N = 0.05
-"""A pad touches the object from this force on."""
-GAP_S = 0.05
-"""Contact that is lost for less than this was not lost: rigid bodies chatter."""
 REST_S = 0.5
 """Touches without a lift that follow each other faster belong to one attempt."""
 BRUSH_N = 0.3
 """A contact that never reaches this force is no attempt."""
-CLOSING_S = 0.2
-"""Fingers told to flex faster than this share of their way per second are closing."""
 LIFT_M = 0.02
 SIDEWAYS_M = 0.02
 NEAR_M = 0.03
@@ -78,23 +77,6 @@ class Truth:
     slid_m: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Facts:
-    """Per row: what the definitions speak of."""
-
-    time_s: Floats
-    centre: Floats
-    underside_m: Floats
-    tilt_deg: Floats
-    supported: Flags
-    touch: Mapping[str, Mapping[str, Flags]]
-    force: Mapping[str, Floats]
-    speed: Mapping[str, Floats]
-    towards: Mapping[str, Floats]
-    closing: Mapping[str, Flags]
-    slip_m_s: Mapping[str, Floats]
-
-
 def judge(
     rollout: Rollout,
     *,
@@ -108,9 +90,9 @@ def judge(
     `together` says that only all `holders` at once hold it. `parameters` are the task's:
     goal_radius_m, partial_radius_m, upright_deg, lift_m.
     """
-    facts = _facts(rollout, target)
+    facts = observe(rollout, target)
     lift_m = parameters.get("lift_m", LIFT_M)
-    tiers = {hand: _any(facts.touch[hand].values()) for hand in rollout.world.hands}
+    tiers = {hand: either(facts.touch[hand].values()) for hand in rollout.world.hands}
     held_by = [tiers[hand] for hand in holders]
     touch = np.logical_or.reduce(held_by)
     grip = np.logical_and.reduce(held_by) if together else touch
@@ -148,65 +130,11 @@ def judge(
     )
 
 
-def _facts(rollout: Rollout, target: str) -> _Facts:
-    world, pose = rollout.world, rollout.object_pose(target)
-    axes = _matrices(pose[:, 3:])
-    touch: dict[str, dict[str, Flags]] = {}
-    force, speed, towards, slip, closing = {}, {}, {}, {}, {}
-    for name, hand in world.hands.items():
-        touch[name] = {}
-        strength = np.zeros(len(pose))
-        seen = []
-        for geom in hand.touches:
-            size = np.linalg.norm(rollout.touch[f"{geom}_on_{target}"], axis=1)
-            finger = geom.removesuffix("_pad").split("_")[-1]
-            touch[name][finger] = _steady(size > TOUCH_N)
-            strength = np.maximum(strength, size)
-            if finger in FINGERS:
-                seen.append(touch[name][finger])
-        force[name] = strength
-        path = _smooth(rollout.grasp[name], 0.05)
-        velocity = np.gradient(path, 1.0 / LOG_HZ, axis=0)
-        speed[name] = np.linalg.norm(velocity, axis=1)
-        away = pose[:, :3] - path
-        far = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
-        towards[name] = (velocity * away / far).sum(axis=1)
-        flexed = (rollout.command[:, hand.hand] - hand.opened) / _span(hand.closed - hand.opened)
-        rate = np.gradient(_smooth(flexed.max(axis=1), 0.05), 1.0 / LOG_HZ)
-        closing[name] = _held_on(rate > CLOSING_S, 0.3)
-        tips = [i for i, tip in enumerate(world.tips) if tip.startswith(hand.side)]
-        slip[name] = _sliding(rollout.tips[:, tips], pose[:, :3], axes, np.array(seen).T)
-    return _Facts(
-        time_s=rollout.time_s,
-        centre=pose[:, :3],
-        underside_m=_underside(world.model, target, pose, axes) - TABLE_M,
-        tilt_deg=np.degrees(np.arccos(np.clip(axes[:, 2, 2], -1.0, 1.0))),
-        supported=_steady(np.linalg.norm(rollout.touch[f"{target}_on_world"], axis=1) > TOUCH_N),
-        touch=touch,
-        force=force,
-        speed=speed,
-        towards=towards,
-        closing=closing,
-        slip_m_s=slip,
-    )
-
-
-def _sliding(tips: Floats, centre: Floats, axes: Floats, touching: Flags) -> Floats:
-    """Speed of the pads over the object (m/s): the median of those that touch, 0 without any."""
-    inside = np.einsum("nji,npj->npi", axes, tips - centre[:, None, :])
-    velocity = np.gradient(_smooth(inside, 0.02), 1.0 / LOG_HZ, axis=0)
-    speed = np.where(touching, np.linalg.norm(velocity, axis=2), np.nan)
-    out = np.zeros(len(tips))
-    some = touching.any(axis=1)
-    out[some] = np.nanmedian(speed[some], axis=1)
-    return out
-
-
 def _attempts(
-    facts: _Facts, tier: str, touch: Flags, grip: Flags, tried: Flags, lift_m: float
+    facts: Observations, tier: str, touch: Flags, grip: Flags, tried: Flags, lift_m: float
 ) -> list[Attempt]:
     found: list[Attempt] = []
-    bouts = _runs(touch)
+    bouts = runs(touch)
     while bouts:
         start, end = bouts.pop(0)
         done = _attempt(facts, tier, start, end, grip, lift_m)
@@ -223,12 +151,14 @@ def _attempts(
     return found
 
 
-def _tried(facts: _Facts, hands: Sequence[str]) -> Flags:
+def _tried(facts: Observations, hands: Sequence[str]) -> Flags:
     """Where a hand presses on the object and closes, or closed just before: not a mere brush."""
-    return _any((facts.force[hand] >= BRUSH_N) & facts.closing[hand] for hand in hands)
+    return either((facts.force[hand] >= BRUSH_N) & facts.closing[hand] for hand in hands)
 
 
-def _attempt(facts: _Facts, tier: str, start: int, end: int, grip: Flags, lift_m: float) -> Attempt:
+def _attempt(
+    facts: Observations, tier: str, start: int, end: int, grip: Flags, lift_m: float
+) -> Attempt:
     raised = np.where(grip[start:end], facts.underside_m[start:end], 0.0)
     height = max(0.0, float(raised.max()))
     if height < lift_m:
@@ -249,7 +179,7 @@ def _attempt(facts: _Facts, tier: str, start: int, end: int, grip: Flags, lift_m
     return Attempt(tier, start, lost, max(lifted, start), None, height, "dropped")
 
 
-def _with_marginal(facts: _Facts, attempt: Attempt, hands: Sequence[str]) -> Attempt:
+def _with_marginal(facts: Observations, attempt: Attempt, hands: Sequence[str]) -> Attempt:
     if attempt.outcome != "held" or attempt.lifted is None:
         close = attempt.outcome == "missed" and attempt.height_m > 0.5 * LIFT_M
         return replace(attempt, marginal=close)
@@ -261,13 +191,13 @@ def _with_marginal(facts: _Facts, attempt: Attempt, hands: Sequence[str]) -> Att
 
 
 def _phases(
-    facts: _Facts, tier: str, hands: Sequence[str], attempts: Sequence[Attempt]
+    facts: Observations, tier: str, hands: Sequence[str], attempts: Sequence[Attempt]
 ) -> list[Span]:
     count = len(facts.time_s)
     speed = np.max([facts.speed[hand] for hand in hands], axis=0)
-    moving = _steady(speed > MOVING_M_S, gap_s=0.3)
+    moving = steady(speed > MOVING_M_S, gap_s=0.3)
     towards = np.max([facts.towards[hand] for hand in hands], axis=0)
-    begin = _first(moving, 0, count)
+    begin = first_row(moving, 0, count)
     marks: list[tuple[int, str]] = [(0, "idle"), (begin, "reach")]
     for number, attempt in enumerate(attempts):
         marks.append((attempt.start, "grasp"))
@@ -278,9 +208,9 @@ def _phases(
             marks.append((_turn(towards, attempt.end, again), "reach"))
         else:
             # the hand may stand still a moment before it leaves: that is not the end of leaving
-            leaves = _first(moving, attempt.end, count)
+            leaves = first_row(moving, attempt.end, count)
             marks.append((attempt.end, "retract"))
-            marks.append((_first(~moving, leaves, count), "idle"))
+            marks.append((first_row(~moving, leaves, count), "idle"))
     spans = [
         (start, end, what)
         for (start, what), (end, _) in zip(marks, [*marks[1:], (count, "")], strict=True)
@@ -289,7 +219,7 @@ def _phases(
     return _spans(facts, spans, tier)
 
 
-def _holding(facts: _Facts, attempt: Attempt) -> list[tuple[int, str]]:
+def _holding(facts: Observations, attempt: Attempt) -> list[tuple[int, str]]:
     if attempt.lifted is None:
         return []
     marks = [(attempt.lifted, "lift")]
@@ -314,19 +244,19 @@ def _holding(facts: _Facts, attempt: Attempt) -> list[tuple[int, str]]:
 
 def _turn(towards: Floats, start: int, end: int) -> int:
     """Where the hand turns back to the object: the first row from which it only comes closer."""
-    coming = _steady(towards[start:end] > MOVING_M_S, gap_s=0.3)
-    runs = _runs(coming)
-    return start + runs[-1][0] if runs else end
+    coming = steady(towards[start:end] > MOVING_M_S, gap_s=0.3)
+    found = runs(coming)
+    return start + found[-1][0] if found else end
 
 
-def _slips(facts: _Facts, hand: str, attempts: Sequence[Attempt]) -> list[Span]:
+def _slips(facts: Observations, hand: str, attempts: Sequence[Attempt]) -> list[Span]:
     spans = []
     for attempt in attempts:
         if attempt.tier != hand or attempt.lifted is None:
             continue
         stop = attempt.end if attempt.down is None else attempt.down
-        sliding = _steady(facts.slip_m_s[hand][attempt.lifted : stop] > SLIP_M_S, gap_s=0.06)
-        for first, last in _runs(sliding):
+        sliding = steady(facts.slip_m_s[hand][attempt.lifted : stop] > SLIP_M_S, gap_s=0.06)
+        for first, last in runs(sliding):
             rows = slice(attempt.lifted + first, attempt.lifted + last)
             slid = _slid(facts.slip_m_s[hand][rows])
             if slid >= SLIP_M:
@@ -340,18 +270,18 @@ def _slid(speed: Floats) -> float:
     return float(speed[speed > SLIP_M_S].sum()) / LOG_HZ
 
 
-def _contacts(facts: _Facts) -> list[Span]:
+def _contacts(facts: Observations) -> list[Span]:
     spans = []
     for hand, fingers in facts.touch.items():
-        for start, end in _runs(_any(fingers.values())):
+        for start, end in runs(either(fingers.values())):
             spans += _spans(facts, [(start, end, "contact")], hand)
         for finger, touching in fingers.items():
-            for start, end in _runs(touching):
+            for start, end in runs(touching):
                 spans += _spans(facts, [(start, end, "contact")], hand, finger=finger)
     return spans
 
 
-def _grasp(facts: _Facts, attempt: Attempt) -> Span:
+def _grasp(facts: Observations, attempt: Attempt) -> Span:
     (span,) = _spans(
         facts,
         [(attempt.start, attempt.end, attempt.outcome)],
@@ -364,7 +294,7 @@ def _grasp(facts: _Facts, attempt: Attempt) -> Span:
 
 def _outcome(
     rollout: Rollout,
-    facts: _Facts,
+    facts: Observations,
     attempts: Sequence[Attempt],
     parameters: Mapping[str, float],
 ) -> tuple[str, float]:
@@ -386,7 +316,7 @@ def _outcome(
 
 
 def _failure_modes(
-    facts: _Facts,
+    facts: Observations,
     attempts: Sequence[Attempt],
     outcome: str,
     distance_m: float,
@@ -420,7 +350,10 @@ def _recovered(attempts: Sequence[Attempt]) -> bool:
 
 
 def _spans(
-    facts: _Facts, rows: Sequence[tuple[int, int, str]], tier: str, **notes: str | float | bool
+    facts: Observations,
+    rows: Sequence[tuple[int, int, str]],
+    tier: str,
+    **notes: str | float | bool,
 ) -> list[Span]:
     edges = np.append(facts.time_s, facts.time_s[-1])
     return [
@@ -433,77 +366,3 @@ def _spans(
         )
         for start, end, value in rows
     ]
-
-
-def _underside(model: object, target: str, pose: Floats, axes: Floats) -> Floats:
-    """Height of the lowest point of the object's geoms (m, world): boxes and cylinders."""
-    lowest = np.full(len(pose), np.inf)
-    body = model.body(target)  # type: ignore[attr-defined]
-    for number in range(int(body.geomadr[0]), int(body.geomadr[0]) + int(body.geomnum[0])):
-        geom = model.geom(number)  # type: ignore[attr-defined]
-        size, up = geom.size, axes[:, 2, :]
-        centre = pose[:, 2] + axes[:, 2, :] @ geom.pos
-        if int(geom.type[0]) == 5:  # mjGEOM_CYLINDER: radius, half length
-            reach = np.abs(up[:, 2]) * size[1] + size[0] * np.sqrt(np.clip(1 - up[:, 2] ** 2, 0, 1))
-        else:
-            reach = np.abs(up) @ size
-        lowest = np.minimum(lowest, centre - reach)
-    return lowest
-
-
-def _matrices(quaternions: Floats) -> Floats:
-    """(n, 3, 3) rotation matrices of (n, 4) quaternions xyzw."""
-    x, y, z, w = quaternions.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
-
-
-def _smooth(values: Floats, seconds: float) -> Floats:
-    """Average over a centred window along the first axis."""
-    width = max(1, round(seconds * LOG_HZ))
-    before = width // 2
-    padding = [(before, width - 1 - before), *[(0, 0)] * (values.ndim - 1)]
-    total = np.cumsum(np.pad(values, padding, mode="edge"), axis=0)
-    total[width:] -= total[:-width].copy()
-    return np.asarray(total[width - 1 :] / width)
-
-
-def _span(way: Floats) -> Floats:
-    """Joints that do not move when the hand closes say nothing about how far it is closed."""
-    return np.where(np.abs(way) > 0.1, way, np.inf)
-
-
-def _held_on(flags: Flags, seconds: float) -> Flags:
-    """Keep each flag up for some time after it falls."""
-    width = round(seconds * LOG_HZ)
-    return np.asarray(np.convolve(flags, np.ones(width), mode="full")[: len(flags)] > 0)
-
-
-def _any(flags: object) -> Flags:
-    return np.asarray(np.logical_or.reduce(list(flags)))  # type: ignore[call-overload]
-
-
-def _steady(flags: Flags, *, gap_s: float = GAP_S, blip_s: float = 0.006) -> Flags:
-    """Close gaps shorter than `gap_s`, then drop runs shorter than `blip_s`."""
-    out = flags.copy()
-    for start, end in _runs(~flags):
-        if start > 0 and end < len(flags) and end - start < gap_s * LOG_HZ:
-            out[start:end] = True
-    for start, end in _runs(out):
-        if end - start < blip_s * LOG_HZ:
-            out[start:end] = False
-    return out
-
-
-def _runs(flags: Flags) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
-def _first(flags: Flags, start: int, end: int) -> int:
-    found = np.flatnonzero(flags[start:end])
-    return start + int(found[0]) if len(found) else end
