@@ -44,12 +44,16 @@ _TRUST: dict[Evidence, float] = {"touch": 0.9, "wrench": 0.75, "closure": 0.4}
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One hand is in contact with something, or closed around it, as `evidence` says; ns."""
+    """One hand is in contact with something, or closed around it, as `evidence` says; ns.
+
+    `peak_n` is the greatest force of one finger, infinite where no finger feels.
+    """
 
     hand: str
     start_ns: int
     end_ns: int
     evidence: Evidence
+    peak_n: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,9 @@ def holds(episode: Episode) -> tuple[Hold, ...]:
     found: list[Hold] = []
     felt = contacts(episode)
     for hand in effectors(episode):
-        touched = [c for c in united(felt.get(hand.name, [])) if c.peak_n >= BRUSH_N]
-        if touched:
-            found += [Hold(hand.name, c.start_ns, c.end_ns, "touch") for c in touched]
+        touched = united(felt.get(hand.name, []))
+        if any(contact.peak_n >= BRUSH_N for contact in touched):
+            found += [Hold(hand.name, c.start_ns, c.end_ns, "touch", c.peak_n) for c in touched]
             continue
         pushed = _pushes(episode, hand)
         if pushed is not None:
@@ -155,19 +159,22 @@ def attempts(episode: Episode) -> tuple[Attempt, ...]:
     found: list[Attempt] = []
     for hand in effectors(episode):
         own = [hold for hold in holds(episode) if hold.hand == hand.name]
-        line: list[Attempt] = []
+        line: list[tuple[Attempt, float]] = []
         for hold in own:
-            this = _attempt(episode, hold, moved.get(hand.name))
-            soon = bool(line) and hold.start_ns - line[-1].end_ns < 500_000_000
-            if soon and line[-1].outcome == "missed":
-                both = replace(hold, start_ns=line.pop().start_ns)
-                this = _attempt(episode, both, moved.get(hand.name))
-            elif soon and this.outcome == "missed":
-                # brushing it while letting go, or as it falls
-                last = line.pop()
-                this = replace(last, end_ns=hold.end_ns) if last.outcome == "held" else last
-            line.append(this)
-        found += line
+            this, peak = _attempt(episode, hold, moved.get(hand.name)), hold.peak_n
+            if line and hold.start_ns - line[-1][0].end_ns < 500_000_000:
+                last, before = line[-1]
+                if last.outcome == "missed":
+                    both = replace(hold, start_ns=last.start_ns)
+                    this, peak = _attempt(episode, both, moved.get(hand.name)), max(peak, before)
+                    line.pop()
+                elif this.outcome == "missed":
+                    # brushing it while letting go, or as it falls
+                    this = replace(last, end_ns=hold.end_ns) if last.outcome == "held" else last
+                    peak = before
+                    line.pop()
+            line.append((this, peak))
+        found += [one for one, peak in line if peak >= BRUSH_N]
     return tuple(sorted(found, key=lambda attempt: (attempt.start_ns, attempt.hand)))
 
 

@@ -49,11 +49,12 @@ def phases_of(
     if not own or not len(own[0].time_ns):
         return []
     time_ns = own[0].time_ns
+    # the even grid begins up to a period after the first sample
+    start = min(int(s.time_ns.min()) for s in episode.streams.values() if len(s))
     if idle:
-        return [Interval(int(time_ns[0]), end_ns, "idle", 0.8)]
+        return [Interval(start, end_ns, "idle", 0.8)]
     fastest = np.max([_pace(motion) for motion in own], axis=0)
     moving = _steady(fastest > MOVING[own[0].in_metres], gap_s=0.3)
-    start = int(time_ns[0])
     first = _first(moving, 0)
     begin = int(time_ns[first]) if first is not None else end_ns
     if found:
