@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from demos.model import Episode, Span, Task
 from demos.proposals import Proposed, proposal
+from demos.signals.bodies import effectors
 from demos.signals.grasps import attempts, together
 from demos.signals.phases import phases_of
 
@@ -43,6 +44,4 @@ def phases_by_rules(episode: Episode, task: Task) -> Proposed:
 
 
 def _all(episode: Episode) -> list[str]:
-    from demos.signals.bodies import effectors
-
     return [hand.name for hand in effectors(episode)]

@@ -25,7 +25,6 @@ from demos.signals.conditioning import (
     interpolated,
     lowpass,
     once,
-    runs,
 )
 
 _TAXEL = re.compile(r"^(?P<finger>[^.]+)\.(?P<component>[^.]+)\.")
@@ -243,8 +242,3 @@ def _load_directions(position: Floats, turned: Floats) -> Floats:
     axis, w = unit[:, :3], unit[:, 3:]
     once_turned = np.cross(axis, pull)
     return np.asarray(pull - 2 * w * once_turned + 2 * np.cross(axis, once_turned))
-
-
-def stretches(flags: Flags, time_ns: Nanoseconds) -> list[tuple[int, int]]:
-    """Return the stretches of True as (start, end) in ns."""
-    return [(int(time_ns[a]), int(time_ns[min(b, len(time_ns) - 1)])) for a, b in runs(flags)]
