@@ -320,6 +320,27 @@ def test_the_default_mix_shows_every_outcome_in_24_episodes() -> None:
     assert shown == set(tasks["pick_place"].variants)
 
 
+@pytest.mark.slow
+def test_a_session_of_24_ends_in_every_outcome_and_twice_in_the_same_values(
+    tmp_path: Path,
+) -> None:
+    def recorded_twice(name: str) -> list[Episode]:
+        store = EpisodeStore.create(tmp_path / name)
+        made = simulate(store, episodes=24, operators=3, seed=1, video=False)
+        return [store.episode(manifest.id) for manifest in made]
+
+    first, second = recorded_twice("a"), recorded_twice("b")
+
+    ends = [next(label.value for label in e.labels if label.of == "outcome") for e in first]
+    assert set(ends) == {"success", "partial", "failure", "aborted"}
+    assert {episode.task for episode in first} == {"pick_place", "carry"}
+    for one, other in zip(first, second, strict=True):
+        assert one.manifest.factors == other.manifest.factors
+        for name, stream in one.streams.items():
+            assert np.array_equal(stream.values, other.streams[name].values), name
+            assert np.array_equal(stream.time_ns, other.streams[name].time_ns), name
+
+
 def test_an_unknown_variant_or_task_is_refused_with_those_there_are(tmp_path: Path) -> None:
     store = EpisodeStore.create(tmp_path / "store")
 
