@@ -15,7 +15,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from demos import labels
-from demos.model import Episode, Label, Manifest, Plan
+from demos.model import Label, Manifest, Plan
 from demos.model.records import Scalar
 
 if TYPE_CHECKING:
@@ -128,11 +128,6 @@ def fact(manifest: Manifest, opinions: Iterable[Label]) -> Fact:
     if label is not None and label.role == "machine" and (label.confidence or 0.0) < SURE:
         outcome = "unsure"
     return Fact(manifest.id, manifest.task, outcome, manifest.factors)
-
-
-def facts_of(episodes: Iterable[Episode]) -> list[Fact]:
-    """Say what coverage must know of opened episodes."""
-    return [fact(episode.manifest, episode.labels) for episode in episodes]
 
 
 def facts_in(episodes: pd.DataFrame) -> list[Fact]:
