@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from demos.errors import Damaged, EpisodeNotFound, StoreError, UnknownName
 from demos.model import (
@@ -25,6 +24,7 @@ from demos.model.records import Record
 from demos.provenance import new_id, now
 from demos.schema import dump, read
 from demos.store import disk, layout
+from demos.store.lazy import Lazy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from demos.store.containers import Container
 
 R = TypeVar("R", bound=Record)
-T = TypeVar("T")
 _ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -269,35 +268,6 @@ class EpisodeFiles:
         camera = self.manifest.cameras[name]
         index = self.signals().packets[name]
         return VideoCamera(self.folder / camera.file, camera.info, index)
-
-
-class Lazy(Mapping[str, T]):
-    """Things by name, each made when first asked for and kept."""
-
-    def __init__(self, kind: str, names: tuple[str, ...], make: Callable[[str], T]) -> None:
-        self._kind, self._names, self._make = kind, names, make
-        self._made: dict[str, T] = {}
-
-    def __getitem__(self, name: str) -> T:
-        if name not in self._made:
-            if name not in self._names:
-                raise UnknownName.among(self._kind, name, self._names)
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the thing of a name, `default` where there is none."""
-        # Mapping.get waits for a KeyError; an unknown name is a LookupError of our own
-        return self[name] if name in self._names else default
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -19,12 +19,12 @@ from demos.errors import Damaged, DemosError, StoreError, UnknownName
 from demos.model import Stream, Values
 from demos.store.containers import seal
 from demos.store.containers.clock_groups import checked, crc32c, pack, packets_of, stream_of
+from demos.store.lazy import Lazy
 from demos.store.packets import PacketIndex
 
 __all__ = ["Container", "Kind", "check", "open", "write"]
 
 Kind = Literal["zarr", "hdf5"]
-T = TypeVar("T")
 
 
 def _backend(kind: Kind) -> Any:
@@ -132,10 +132,8 @@ class Container:
         with _only_our_errors(path):
             self._file = _backend(kind)[0].open(path)
             self._contents = checked(self._file.contents, path.name)
-        self.streams: Mapping[str, Stream] = _Decoded(
-            "stream", self._contents["streams"], self._stream
-        )
-        self.packets: Mapping[str, PacketIndex] = _Decoded(
+        self.streams: Mapping[str, Stream] = Lazy("stream", self._contents["streams"], self._stream)
+        self.packets: Mapping[str, PacketIndex] = Lazy(
             "video", self._contents["videos"], self._packets
         )
 
@@ -157,7 +155,7 @@ class Container:
         """Forget what was decoded; arrays that are still in use stay valid."""
         self._arrays.clear()
         for decoded in (self.streams, self.packets):
-            if isinstance(decoded, _Decoded):
+            if isinstance(decoded, Lazy):
                 decoded.forget()
 
     def problems(self) -> Iterator[str]:
@@ -203,38 +201,6 @@ class Container:
         values = self._array(path) if values is None else values
         if crc32c(values) != self._contents["crc32c"][path]:
             raise Damaged(f"{self.path.name}: array {path} is not what was written")
-
-
-class _Decoded(Mapping[str, T]):
-    """Things by name, each made on first use and kept."""
-
-    def __init__(self, kind: str, names: Mapping[str, Any], make: Callable[[str], T]) -> None:
-        self._kind, self._names, self._make = kind, tuple(names), make
-        self._made: dict[str, T] = {}
-
-    def __getitem__(self, name: str) -> T:
-        if name not in self._made:
-            if name not in self._names:
-                raise UnknownName.among(self._kind, name, self._names)
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the thing called `name`, or `default`; damage still raises."""
-        return self[name] if name in self._names else default
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def forget(self) -> None:
-        """Drop what was made."""
-        self._made.clear()
 
 
 @contextlib.contextmanager
