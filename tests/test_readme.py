@@ -37,7 +37,7 @@ def test_linked_files_are_there() -> None:
 def test_commands_and_code_run_in_the_order_they_are_read(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
-    start = ["demos quickstart --episodes 6 --no-view"]
+    start = ["demos quickstart --no-view"]
     for language, block in BLOCKS:
         if language == "bash":
             for line in block.splitlines():

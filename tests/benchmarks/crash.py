@@ -71,15 +71,15 @@ def _beside(name: str) -> Any:
 @contextmanager
 def _server() -> Iterator[subprocess.Popen[str]]:
     script = str(Path(__file__).with_name("_crash_work.py"))
-    server = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, script, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield server
-    finally:
-        assert server.stdin is not None
-        server.stdin.close()
-        server.wait(timeout=60)
+    ) as server:
+        try:
+            yield server
+        finally:
+            assert server.stdin is not None
+            server.stdin.close()
+            server.wait(timeout=60)
 
 
 def _kill(
