@@ -326,7 +326,7 @@ def test_processes_that_record_and_recover_at_once_do_not_meet(store: EpisodeSto
         child = forked()
         if child == 0:
             try:
-                for _ in range(3):
+                for _ in range(12):
                     with recorder_of(store).episode() as taken:
                         fill(taken, samples=10 * (number + 1), images=0)
                     recover(store)
@@ -338,9 +338,33 @@ def test_processes_that_record_and_recover_at_once_do_not_meet(store: EpisodeSto
 
     assert codes == [0, 0, 0]
     streams = [store.episode(e).streams["joint_position"] for e in store.episode_ids()]
-    assert sorted(len(stream) for stream in streams) == [10] * 3 + [20] * 3 + [30] * 3
+    assert sorted(len(stream) for stream in streams) == [10] * 12 + [20] * 12 + [30] * 12
     assert not any(store.manifest(e).provenance.recovered for e in store.episode_ids())
     assert verify(store, deep=True) == []
+
+
+def test_nobody_takes_up_a_folder_whose_owner_is_removing_it(tmp_path: Path) -> None:
+    folder = tmp_path / "recording"
+    folder.mkdir()
+    owner = disk.Claim.make(folder)
+    assert owner is not None
+    assert disk.Claim.take(folder) is None
+    (folder / "lock").unlink()  # the last thing in it
+
+    assert disk.Claim.take(folder) is None
+
+    folder.rmdir()
+    owner.release()
+
+
+def test_what_a_power_cut_left_without_a_lock_is_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "recording").mkdir()
+    (tmp_path / "recording/recording.log").write_bytes(b"")
+
+    taken = disk.Claim.take(tmp_path / "recording")
+
+    assert taken is not None
+    taken.release()
 
 
 @given(kind=st.integers(1, 9), source=st.integers(0, 2), payload=st.binary(max_size=200))

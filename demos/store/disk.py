@@ -20,6 +20,7 @@ from demos.errors import DemosError, StoreError
 STAGED = ".new-"
 """How a file is called until its line is in the ledger; `demos recover` completes or removes it."""
 
+_LOCK = "lock"
 _SYNCED: set[Path] = set()
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -174,9 +175,12 @@ def listed(folder: Path) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; what is gone already is no error."""
+    """Remove a file, or a folder with all that is in it; what is gone already is no error.
+
+    A claimed folder's lock goes last: nobody takes up a folder that is being removed.
+    """
     try:
-        children = list(path.iterdir())
+        children = sorted(path.iterdir(), key=lambda child: child.name == _LOCK)
     except FileNotFoundError:
         return
     except NotADirectoryError:
@@ -213,11 +217,25 @@ class Claim:
         self.folder, self._fd = folder, fd
 
     @classmethod
+    def make(cls, folder: Path) -> Self | None:
+        """Claim a folder just made, still empty; None where somebody cleared it away."""
+        return cls._locked(folder, os.O_RDWR | os.O_CREAT)
+
+    @classmethod
     def take(cls, folder: Path) -> Self | None:
-        """Claim a folder; None where a living process holds it or it is no more."""
-        path = folder / "lock"
+        """Claim a folder that somebody left; None where a living process holds it or it is no more.
+
+        Its owner locks a folder before anything is in it and removes the lock last: content
+        without a lock was left by a power cut, and a folder without either is none of ours.
+        """
+        create = 0 if (folder / _LOCK).exists() or not listed(folder) else os.O_CREAT
+        return cls._locked(folder, os.O_RDWR | create)
+
+    @classmethod
+    def _locked(cls, folder: Path, flags: int) -> Self | None:
+        path = folder / _LOCK
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            fd = os.open(path, flags, 0o644)
         except FileNotFoundError:
             return None
         try:
@@ -233,7 +251,7 @@ class Claim:
     @classmethod
     def peek(cls, folder: Path) -> bool:
         """Say whether a living process holds a folder, without changing anything."""
-        return is_locked(folder / "lock")
+        return is_locked(folder / _LOCK)
 
     @property
     def held(self) -> bool:

@@ -61,12 +61,12 @@ def claim(root: Path, episode: str) -> disk.Claim:
     with disk.doing(f"begin {layout.relative(root, folder)}"):
         disk.make_folder(folder.parent, inside=root)
         folder.mkdir()
-        taken = disk.Claim.take(folder)
+        taken = disk.Claim.make(folder)
         while taken is None:
             # just now somebody looked whether it is in use, or cleared it away as abandoned
             time.sleep(0.001)
             folder.mkdir(exist_ok=True)
-            taken = disk.Claim.take(folder)
+            taken = disk.Claim.make(folder)
         disk.sync_folder(folder.parent)
     return taken
 

@@ -56,9 +56,14 @@ def recover(store: EpisodeStore) -> Recovery:
         for folder in disk.listed(root / "recordings"):
             if not folder.is_dir():
                 continue
+            with suppress(OSError):
+                folder.rmdir()  # only where it is empty; whoever has just made it makes it again
+                done.removed.append(layout.relative(root, folder))
+                continue
             held = disk.Claim.take(folder)
             if held is None:
-                done.alive.append(folder.name)
+                if folder.exists():
+                    done.alive.append(folder.name)
                 continue
             try:
                 _finish(store, folder, known, done)
