@@ -17,6 +17,9 @@ _RANK: dict[Role, int] = {
 }
 
 
+_NOT_FOR_TRAINING = ("exclude", "negative")
+
+
 def current(labels: Iterable[Label], of: LabelKind) -> Label | None:
     """Return the label of one kind that holds: adjudicated, then reviewers, operator,
     simulator, machine; of equals the newest. Superseded labels are passed over.
@@ -41,3 +44,25 @@ def outcome(labels: Iterable[Label]) -> str:
 
 def _age(label: Label) -> tuple[datetime, str]:
     return label.created_at, label.id
+
+
+def usable(labels: Iterable[Label], start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    """Return the parts of [start_ns, end_ns] that may be trained on, in order.
+
+    Intervals that the label of kind `use` that holds marks `exclude` or `negative` are cut out,
+    ends included: a step at either end of one is not in any part. A label without intervals
+    speaks of the whole episode by its value.
+    """
+    label = current(labels, "use")
+    spans = label.spans if label else ()
+    if label is not None and not spans and label.value in _NOT_FOR_TRAINING:
+        return []
+    cut = sorted((s.start_ns, s.end_ns) for s in spans if s.value in _NOT_FOR_TRAINING)
+    parts, at = [], start_ns
+    for start, end in cut:
+        if start - 1 >= at:
+            parts.append((at, min(start - 1, end_ns)))
+        at = max(at, end + 1)
+    if at <= end_ns:
+        parts.append((at, end_ns))
+    return [(start, end) for start, end in parts if start <= end <= end_ns]

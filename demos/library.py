@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,8 @@ from demos import labels as label_rules
 from demos import model
 from demos.catalog import COLUMNS, Catalog, Progress
 from demos.errors import StoreError
+from demos.exporters import Action, Chosen, ExportReport
+from demos.exporters import Progress as ExportProgress
 from demos.model import Label, Selected, SelectionRecord, Span
 from demos.provenance import now
 from demos.selection import Condition, column, compile_where
@@ -82,6 +85,10 @@ class Store(EpisodeStore):
         names = self.catalog.factor_names(), self.catalog.score_names()
         return Selection(self, where, compile_where(where, *names))
 
+    def selection(self, name: str) -> FrozenSelection:
+        """Open a frozen selection: `name@number`, or the newest of `name`. Raises UnknownName."""
+        return FrozenSelection(self, self.read_selection(name))
+
 
 class Selection:
     """The episodes of a store that fit an expression, newest first."""
@@ -121,6 +128,40 @@ class Selection:
             table = pd.concat([table, parts.add_prefix(f"{prefix}.")], axis=1)
         table["recorded_at"] = pd.to_datetime(table["recorded_at"], utc=True, format="ISO8601")
         return table
+
+    def chosen(self) -> list[Chosen]:
+        """Say of each episode what there is of it and how it is opened, for exporters."""
+        verdicts = dict(self.rows(["id", "verdict"]))
+        return [
+            Chosen(self.store.manifest(e), partial(self.opened, e), verdict=verdicts.get(e) or "")
+            for e in self.ids
+        ]
+
+    def opened(self, episode: str) -> Episode:
+        """Open one episode with the labels that count here."""
+        return self.store[episode]
+
+    def export(
+        self,
+        out: str | Path,
+        *,
+        to: str,
+        rate_hz: float | None = None,
+        action: Action = "joint",
+        streams: Sequence[str] | None = None,
+        progress: ExportProgress | None = None,
+    ) -> ExportReport:
+        """Write the episodes in another format; `out` must not be there yet.
+
+        `rate_hz` is how many steps a second a format with one clock gets (by default what the
+        episodes ask for), `action` what an action says, `streams` which go out.
+        Raises UnknownName, StoreError, ExportFailed.
+        """
+        from demos.exporters import Choices, export
+
+        wanted = tuple(streams) if streams is not None else None
+        choices = Choices(rate_hz=rate_hz, action=action, streams=wanted)
+        return export(self.chosen(), Path(out), to, choices, progress=progress)
 
     def freeze(
         self,
@@ -165,6 +206,49 @@ class Selection:
     def _manifest_sha256(self, episode: str) -> str:
         rows = self.store.catalog.rows(["manifest_sha256"], "id = ?", (episode,))
         return str(rows[0][0])
+
+
+class FrozenSelection(Selection):
+    """The episodes of a frozen selection, with the splits and the labels that it froze.
+
+    `withdrawn` names those that have been deleted since; the rest goes on without them.
+    """
+
+    def __init__(self, store: Store, record: SelectionRecord) -> None:
+        self.record = record
+        frozen = json.dumps([item.episode for item in record.episodes])
+        super().__init__(
+            store, record.where, Condition("id in (select value from json_each(?))", (frozen,))
+        )
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids of the episodes that are still there, in the order they were frozen."""
+        gone = set(self.withdrawn)
+        return [item.episode for item in self.record.episodes if item.episode not in gone]
+
+    @cached_property
+    def withdrawn(self) -> list[str]:
+        """The ids of the episodes whose session has been withdrawn."""
+        return [e.episode for e in self.record.episodes if self.store.is_withdrawn(e.episode)]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.opened(episode) for episode in self.ids)
+
+    def chosen(self) -> list[Chosen]:
+        """Say of each episode what there is of it, with its split."""
+        splits = {item.episode: item.split for item in self.record.episodes}
+        return [replace(item, split=splits[item.manifest.id]) for item in super().chosen()]
+
+    def opened(self, episode: str) -> Episode:
+        """Open one episode with the labels that were frozen."""
+        found = self.store[episode]
+        frozen = {item.episode: set(item.labels) for item in self.record.episodes}[episode]
+        found.labels = tuple(label for label in found.labels if label.id in frozen)
+        return found
 
 
 def open(path: str | Path, *, container: Literal["zarr", "hdf5"] | None = None) -> Store:

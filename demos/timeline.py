@@ -37,6 +37,20 @@ def rate_hz(time_ns: Nanoseconds) -> float:
     return float(1e9 / np.median(steps)) if len(steps) else float("nan")
 
 
+def periodic(stream: Stream) -> bool:
+    """Say whether a stream ticks: it declares a rate, or half its steps are nearly alike.
+
+    Streams that are sampled at changes (who is in control) do not, and have no gaps to find.
+    """
+    if stream.info.rate_hz is not None:
+        return True
+    steps = np.diff(stream.time_ns)
+    if len(steps) < 20:
+        return False
+    low, high = np.percentile(steps, [25, 75])
+    return bool(high - low <= 0.5 * np.median(steps))
+
+
 def at(stream: Stream, time_ns: Nanoseconds, how: How = "linear") -> npt.NDArray[Any]:
     """Read a stream at given moments: (len(time_ns), C).
 

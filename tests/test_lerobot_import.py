@@ -126,7 +126,7 @@ def test_a_robot_that_is_known_by_name_is_recognised_and_that_is_said(v21: Path)
     draft = only(edit_info(v21, lambda info: info.update(robot_type="Unitree_G1_Inspire")))
 
     assert draft.session.embodiment == "unitree_g1_inspire"
-    assert any("from robot_type" in text for text in draft.facts.provenance.assumed)
+    assert any("from the robot's name" in text for text in draft.facts.provenance.assumed)
     assert "import.mapping" in checks(draft)
 
 

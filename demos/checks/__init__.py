@@ -9,7 +9,7 @@ from typing import Any
 
 from demos._registry import Registry
 from demos.errors import StoreError
-from demos.model import Episode, Finding, Severity, Stream
+from demos.model import Episode, Finding, Severity
 
 Examine = Callable[..., Iterator["Problem"]]
 
@@ -116,19 +116,3 @@ def _examined(episode: Episode, chosen: Check) -> list[Finding]:
 def in_words(ns: float) -> str:
     """Say a duration: `250 ms`, `1.4 s`."""
     return f"{ns / 1e9:.1f} s" if abs(ns) >= 1e9 else f"{ns / 1e6:.0f} ms"
-
-
-def periodic(stream: Stream) -> bool:
-    """Say whether a stream ticks: it declares a rate, or half its steps are nearly alike.
-
-    Streams that are sampled at changes (who is in control) have no gaps to find.
-    """
-    import numpy as np
-
-    if stream.info.rate_hz is not None:
-        return True
-    steps = np.diff(stream.time_ns)
-    if len(steps) < 20:
-        return False
-    low, high = np.percentile(steps, [25, 75])
-    return bool(high - low <= 0.5 * np.median(steps))

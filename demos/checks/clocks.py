@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from demos.checks import Problem, check, in_words, periodic
+from demos.checks import Problem, check, in_words
 from demos.model import Episode
-from demos.timeline import rate_hz
+from demos.timeline import periodic, rate_hz
 
 
 @check(severity="error")

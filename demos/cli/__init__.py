@@ -16,6 +16,7 @@ _HOMES = {
     "simulate": "intake",
     "import": "intake",
     "upload": "intake",
+    "export": "exports",
     "formats": "intake",
     "ls": "episodes",
     "show": "episodes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,12 +226,21 @@ def _brought(source: Path, home: Store) -> tuple[list[str], list[tuple[str, str,
 @click.command()
 @format_option
 def formats(output: str) -> None:
-    """List what can be imported and exported."""
+    """List what can be imported and exported, and what each format loses."""
+    from demos.exporters import exporters
     from demos.importers import importers
 
-    reads = {name: (plugin.__doc__ or "").strip() for name, plugin in importers.items()}
-    rows = [[name, about.splitlines()[0] if about else ""] for name, about in reads.items()]
-    answer(output, {"importers": reads, "exporters": {}}, lambda: table(["import", "what"], rows))
+    def told(plugins: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        return {
+            name: {"what": " ".join((plugin.__doc__ or "").split()), "loses": plugin.loses}
+            for name, plugin in plugins.items()
+        }
+
+    reads, writes = told(importers), told(exporters)
+    rows = [["import", name, each["what"], each["loses"]] for name, each in reads.items()]
+    rows += [["export", name, each["what"], each["loses"]] for name, each in writes.items()]
+    header = ["", "format", "what", "loses"]
+    answer(output, {"importers": reads, "exporters": writes}, lambda: table(header, rows))
 
 
 def _size(text: str) -> tuple[int, int]:

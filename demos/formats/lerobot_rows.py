@@ -12,11 +12,6 @@ from demos.formats.steps import Steps, counts_on
 from demos.model import Event, Label, Nanoseconds, Span, Stream, StreamInfo
 from demos.provenance import new_label
 
-_OPAQUE = (
-    "opaque: LeRobot's `action`, what a policy is to put out at this row; "
-    "the source does not say whether it is absolute or relative"
-)
-
 
 def channel_names(survey: Survey, column: str, values: Any, notes: Notes) -> tuple[str, ...]:
     """Name the channels of a column (n, C): as the source does, GR00T's group before the name."""
@@ -118,25 +113,18 @@ def _instruction(
     )
 
 
-def kept_stream(
-    column: str, values: Any, channels: tuple[str, ...], left: list[int], steps: Steps
-) -> Stream:
-    """Keep a column under the source's own names, its units unknown."""
-    shaped = values.ndim > 2
+def kept_stream(column: str, values: Any, channels: tuple[str, ...], steps: Steps) -> Stream:
+    """Keep a column that is neither state nor action: the source's own names, units unknown."""
     note = f"LeRobot column {column}"
     if values.dtype == np.bool_:
         values, note = values.astype(np.uint8), f"{note}, false and true as 0 and 1"
-    chosen = channels if shaped else tuple(channels[n] for n in left)
     ticks = steps.ticks
     info = StreamInfo(
-        units=("unknown",) * len(chosen),
-        channels=chosen,
+        units=("unknown",) * len(channels),
+        channels=channels,
         clock=ticks.clock,
         rate_hz=ticks.rate_hz,
-        shape=values.shape[1:] if shaped else None,
-        semantics=_OPAQUE if column == "action" else None,
+        shape=values.shape[1:] if values.ndim > 2 else None,
         note=note,
     )
-    if not shaped:
-        values = np.ascontiguousarray(values[:, left])
-    return Stream(ticks.time_ns, values, info, ticks.source_time_ns)
+    return Stream(ticks.time_ns, np.ascontiguousarray(values), info, ticks.source_time_ns)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from demos import embodiment as embodiments
 from demos._registry import Registry
@@ -77,7 +77,10 @@ Item = Found | Refused | Remark
 
 
 class Importer(Protocol):
-    """What a source format must offer."""
+    """What a source format must offer. The class's docstring says what it reads."""
+
+    loses: ClassVar[str]
+    """One sentence: what of the source does not come in, or what the format never held."""
 
     def sniff(self, path: Path) -> bool:
         """Say whether `path` is this format, reading at most a header. Never raises."""

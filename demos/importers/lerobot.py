@@ -7,33 +7,31 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
-from demos import embodiment as embodiments
 from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import lerobot as layout
 from demos.formats.files import is_pointer, licence, modified, parquet_table, whole_file
+from demos.formats.joints import OPAQUE, Columns, joint_streams
 from demos.formats.lerobot_rows import channel_names, hold_against, kept_stream, words_of
 from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
 from demos.formats.pictures import pictures, write_pictures
 from demos.formats.segments import Packets, cut, is_mp4, packets_of, sha256_of, span_of
+from demos.formats.sitting import Sitting, sitting
 from demos.formats.steps import Steps, read_steps
 from demos.importers import Item, Options, Remark, attempt, importers
 from demos.model import (
     CameraInfo,
-    Consent,
     Draft,
     Embodiment,
     Facts,
-    Hardware,
     Nanoseconds,
-    Session,
     Stream,
     VideoFile,
 )
-from demos.provenance import made_by, new_id, sha256_bytes, sha256_file
+from demos.provenance import made_by, sha256_bytes, sha256_file
 
 _ROLES: dict[str, mapping.Role] = {"observation.state": "state", "action": "command"}
 _WHOLE_TABLE_BYTES = 64_000_000
@@ -43,6 +41,10 @@ _OPEN_VIDEOS = 16
 @importers.adding("lerobot")
 class LeRobot:
     """Read LeRobot folders of v2.0, v2.1 and v3.0, GR00T's included, without lerobot."""
+
+    loses: ClassVar[str] = (
+        "one clock for all: rates and stamps of the sensors were gone before; statistics"
+    )
 
     def sniff(self, path: Path) -> bool:
         """Look for `codebase_version` in `meta/info.json`, or for its Git LFS pointer."""
@@ -80,38 +82,27 @@ class _Source:
     survey: layout.Survey
     options: Options
     scratch: Path
-    body: Embodiment | None = None
-    session: Session = field(init=False)
-    assumed: list[str] = field(default_factory=list)
+    sitting: Sitting = field(init=False)
     packets: dict[str, Packets] = field(default_factory=dict)
     table: tuple[str, Any] = ("", None)
 
     def __post_init__(self) -> None:
         info, options = self.survey.info, self.options
-        self.body = options.embodiment
-        if self.body is None and (found := embodiments.recognise(info.robot_type, options.store)):
-            self.body = found
-            self.assumed.append(f"embodiment {found.id}, from robot_type {info.robot_type!r}")
-        elif self.body is None:
-            self.assumed.append(
-                f"robot_type {info.robot_type!r} is no known embodiment: "
-                "channels keep the source's names, their units are unknown"
-            )
-        if options.operator is None:
-            self.assumed.append("operator: unknown")
-        moment = modified(self.root / layout.INFO)
-        self.assumed.append("dates: the source has none, the files' modification times are used")
-        self.session = Session(
-            id=new_id(),
-            embodiment=self.body.id if self.body else word(info.robot_type or "unknown"),
-            operator=options.operator or "unknown",
-            started_at=moment,
-            hardware=Hardware(
-                robot=info.robot_type or "unknown", software={"lerobot format": info.version}
-            ),
-            consent=Consent(licence=licence(self.root)),
-            note=f"imported from {self.root.name}",
+        self.sitting = sitting(
+            self.root,
+            info.robot_type,
+            None,
+            body=options.embodiment,
+            operator=options.operator,
+            store=options.store,
+            format=f"lerobot {info.version}",
+            licence=licence(self.root),
         )
+
+    @property
+    def body(self) -> Embodiment | None:
+        """The body whose names and units hold, where one is known."""
+        return self.sitting.body
 
     def rows(self, entry: layout.Entry) -> Any:
         """Read the rows of one episode; a v3.0 file that holds several is kept open if small."""
@@ -137,7 +128,7 @@ class _Source:
 
 
 def _draft(source: _Source, entry: layout.Entry) -> Draft:
-    survey, notes = source.survey, Notes(assumed=list(source.assumed))
+    survey, notes = source.survey, Notes(assumed=list(source.sitting.assumed))
     info = survey.info
     columns = [name for name, f in info.features.items() if f.dtype == "image"]
     table = source.rows(entry)
@@ -178,7 +169,9 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
             parameters=_parameters(source, entry, steps),
         ),
     )
-    return Draft(source.session, facts, streams, named, events, labels, tuple(notes.findings))
+    return Draft(
+        source.sitting.session, facts, streams, named, events, labels, tuple(notes.findings)
+    )
 
 
 def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
@@ -192,15 +185,27 @@ def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
     for column, values in steps.numbers.items():
         channels = channel_names(source.survey, column, values, notes)
         role = _ROLES.get(column)
-        left = list(range(len(channels)))
-        if role and source.body and values.ndim == 2:
-            joined, left = _mapped(source, values, channels, role, steps)
-            made |= joined
-        if left or values.ndim > 2:
-            name = word(column.removeprefix("observation."))
-            made[name if name not in made else word(column)] = kept_stream(
-                column, values, channels, left, steps
+        name = word(column.removeprefix("observation."))
+        name = name if name not in made else word(column)
+        if role and values.ndim == 2:
+            columns = Columns(
+                values,
+                channels,
+                ("unknown",) * len(channels),
+                role,
+                kept_as=name,
+                semantics=OPAQUE if column == "action" else None,
+                note=f"LeRobot column {column}",
             )
+            made |= joint_streams(
+                columns,
+                steps.ticks,
+                source.sitting,
+                ignore=source.options.ignore,
+                accept_mapping=source.options.accept_mapping,
+            )
+        else:
+            made[name] = kept_stream(column, values, channels, steps)
     if source.body is not None:
         body = source.body.id
         notes.assumed.append(f"units and order of joints: by the channels' names, as in {body}")
@@ -212,35 +217,6 @@ def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
                 "add their names as aliases to the embodiment and import again",
             )
     return made
-
-
-def _mapped(
-    source: _Source,
-    values: Any,
-    channels: tuple[str, ...],
-    role: mapping.Role,
-    steps: Steps,
-) -> tuple[dict[str, Stream], list[int]]:
-    body, options = source.body, source.options
-    assert body is not None
-    joined = mapping.connect(channels, body, ignore=options.ignore)
-    # a body that somebody named must fit; one that was only recognised may fit in part
-    if options.embodiment and not joined.complete and not options.accept_mapping:
-        raise mapping.explain(joined, body)
-    ticks = steps.ticks
-    streams = mapping.streams(
-        values,
-        joined,
-        body,
-        role,
-        ticks.time_ns,
-        source_time_ns=ticks.source_time_ns,
-        clock=ticks.clock,
-        rate_hz=ticks.rate_hz,
-    )
-    used = {link.column for link in joined.links}
-    unknown = [n for n in range(len(channels)) if n not in used and channels[n] in joined.unknown]
-    return streams, unknown
 
 
 def _videos(

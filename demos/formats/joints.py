@@ -1,0 +1,88 @@
+"""Columns of joint values become streams: under the body's names where it knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from demos import mapping
+from demos.formats.sitting import Sitting
+from demos.formats.steps import Ticks
+from demos.model import Stream, StreamInfo
+
+OPAQUE = (
+    "opaque: what a policy is to put out at this row; "
+    "the source does not say whether it is absolute or relative"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Columns of one meaning: values (n, C), a name and a unit per column, and what they say.
+
+    `kept_as` names the stream of columns that the body does not know (`state`, `action`).
+    """
+
+    values: npt.NDArray[Any]
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    role: mapping.Role
+    kept_as: str
+    semantics: str | None = None
+    note: str = ""
+
+
+def joint_streams(
+    columns: Columns,
+    ticks: Ticks,
+    sitting: Sitting,
+    *,
+    ignore: Sequence[str] = (),
+    accept_mapping: bool = False,
+) -> dict[str, Stream]:
+    """Sort columns into the streams of the body by name; the rest keeps the source's names.
+
+    Raises ImportFailed where a body that a person named does not know a channel, unless
+    `accept_mapping`. Numbers and dtype are the source's own.
+    """
+    made: dict[str, Stream] = {}
+    left = [n for n, name in enumerate(columns.channels) if name not in set(ignore)]
+    if sitting.body is not None:
+        joined = mapping.connect(columns.channels, sitting.body, ignore=ignore)
+        if sitting.chosen and not joined.complete and not accept_mapping:
+            raise mapping.explain(joined, sitting.body)
+        made |= mapping.streams(
+            columns.values,
+            joined,
+            sitting.body,
+            columns.role,
+            ticks.time_ns,
+            source_time_ns=ticks.source_time_ns,
+            clock=ticks.clock,
+            rate_hz=ticks.rate_hz,
+        )
+        used = {link.column for link in joined.links}
+        left = [n for n in left if n not in used]
+    if left:
+        made[columns.kept_as] = kept(columns, left, ticks)
+    return made
+
+
+def kept(columns: Columns, chosen: Sequence[int], ticks: Ticks) -> Stream:
+    """Keep columns under the source's own names and units."""
+    info = StreamInfo(
+        units=tuple(columns.units[n] for n in chosen),
+        channels=tuple(columns.channels[n] for n in chosen),
+        clock=ticks.clock,
+        rate_hz=ticks.rate_hz,
+        semantics=columns.semantics,
+        note=columns.note,
+    )
+    values = np.ascontiguousarray(columns.values[:, list(chosen)])
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8)
+    return Stream(ticks.time_ns, values, info, ticks.source_time_ns)
