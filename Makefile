@@ -6,12 +6,12 @@ BIN := .venv/bin
 MARKS := $(if $(or $(CI),$(SLOW)),slow or not slow,not slow)
 SMOKE := $(CURDIR)/.smoke
 
-.PHONY: quickstart test lint types imports tests wheel system clean
+.PHONY: quickstart test lint types imports tests interop wheel system clean
 
 quickstart: .venv/ready
 	$(BIN)/demos quickstart
 
-test: lint types imports tests wheel
+test: lint types imports tests interop wheel
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -25,6 +25,10 @@ imports: .venv/ready
 
 tests: .venv/ready
 	$(BIN)/pytest -m "$(MARKS)" --durations=15
+
+# the real lerobot on what we write; its pins are older than ours, so it has an environment of its own
+interop: .venv-lerobot/ready
+	HF_HUB_OFFLINE=1 .venv-lerobot/bin/pytest -m "$(MARKS)" --durations=5 tests/interop
 
 # the wheel, installed in a clean environment and used from another folder
 wheel: .venv/ready
@@ -43,10 +47,18 @@ wheel: .venv/ready
 	$(BIN)/python -m pip install -q -e '.[all]' --group dev
 	touch $@
 
-# what Debian calls the libraries that draw simulated images, and the browser that tests the viewer
+.venv-lerobot/ready: pyproject.toml tests/interop/requirements.txt tests/interop/requirements-nodeps.txt
+	$(PYTHON) -m venv .venv-lerobot
+	.venv-lerobot/bin/python -m pip install -q --upgrade pip
+	.venv-lerobot/bin/python -m pip install -q -e '.[score]' pytest hypothesis -r tests/interop/requirements.txt
+	.venv-lerobot/bin/python -m pip install -q --no-deps -r tests/interop/requirements-nodeps.txt
+	touch $@
+
+# what Debian calls the libraries that draw simulated images, and the browser that tests the viewer,
+# and FFmpeg's libraries for lerobot's decoder
 system:
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri libosmesa6 chromium
+	apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri libosmesa6 chromium ffmpeg
 
 clean:
-	rm -rf .venv $(SMOKE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lerobot $(SMOKE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
