@@ -15,6 +15,7 @@ import demos
 from demos.errors import DemosError, EpisodeNotFound, StoreError, UnknownName
 from demos.model import Draft, Facts, Hardware, Session, Stream, StreamInfo
 from demos.provenance import made_by, new_id, new_label, now
+from demos.store import withdraw
 
 STAMPS = np.arange(0, 1_000_000_000, 20_000_000, dtype=np.int64)
 
@@ -183,3 +184,31 @@ def test_no_store_says_how_to_make_one(tmp_path: Path) -> None:
         demos.open(tmp_path / "nowhere")
 
     assert "demos init" in caught.value.hint
+
+
+def test_a_frozen_selection_opens_with_its_order_splits_and_labels(store: demos.Store) -> None:
+    frozen = store.select("outcome == 'success'").freeze("s", split={"train": 0.5, "val": 0.5})
+    first = frozen.episodes[0]
+    later = new_label(first.episode, "outcome", annotator="b", role="adjudicator", value="failure")
+    store.add_label(later)
+    store.refresh()
+
+    picked = store.selection("s")
+
+    assert picked.ids == [item.episode for item in frozen.episodes]
+    assert [each.split for each in picked.chosen()] == [item.split for item in frozen.episodes]
+    assert {episode.outcome for episode in picked} == {"success"}
+    assert store[first.episode].outcome == "failure"
+
+
+def test_a_frozen_selection_says_what_was_withdrawn_and_goes_on(store: demos.Store) -> None:
+    frozen = store.select("").freeze("all")
+    gone = frozen.episodes[1].episode
+    withdraw(store, store.manifest(gone).session)
+    store.refresh()
+
+    picked = store.selection("all@1")
+
+    assert picked.withdrawn == [gone]
+    assert len(picked) == len(frozen.episodes) - 1
+    assert gone not in [episode.id for episode in picked]
