@@ -28,7 +28,7 @@ format_option = click.option(
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Say whether the command line asks for JSON, also where it is wrong otherwise."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return any(a == "--format=json" or (a == "--format" and b == "json") for a, b in pairs)
 
 

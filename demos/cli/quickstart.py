@@ -26,7 +26,7 @@ REPLAYED = 3
 )
 @click.option("--episodes", type=click.IntRange(min=1), default=24, show_default=True)
 @click.option("--operators", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Of the viewer.")
 @click.option("--no-view", is_flag=True, help="End after the summary.")
 @format_option
@@ -153,10 +153,12 @@ def _summary(home: Store, gaps: dict[str, float], frozen: str, problems: int) ->
     )
     agreed, judged = 0, 0
     for row in rows:
-        said = [label for label in home.catalog.opinions(row[0]) if label.role == "machine"]
-        proposed = labels.outcome(said)
-        judged += bool(proposed)
-        agreed += proposed == row[3]
+        said = home.catalog.opinions(row[0])
+        proposed = labels.outcome(label for label in said if label.role == "machine")
+        truth = labels.outcome(label for label in said if label.role == "simulator")
+        # an episode that was cut short has no truth to agree with
+        judged += bool(proposed and truth)
+        agreed += bool(truth) and proposed == truth
     filled = jobs.coverage(home, task.load_plan(PLAN, home.root))
     return {
         "store": str(home.root),
