@@ -245,7 +245,10 @@ class Catalog:
         if entry.action == "withdrawn":
             if parts[0] == "episodes" and len(parts) >= 3:
                 self._base.execute("delete from episodes where id = ?", (parts[2],))
-                self._base.execute("delete from opinions where episode = ?", (parts[2],))
+                for table in ("opinions", "results"):
+                    self._base.execute(f"delete from {table} where episode = ?", (parts[2],))
+            elif parts[0] == "results":
+                self._base.execute("delete from results where path = ?", (entry.path,))
             return set()
         path = self.root / entry.path
         try:
@@ -258,7 +261,7 @@ class Catalog:
                 self._put_opinion(label)
                 return {label.episode}
             if parts[0] == "results" and path.suffix == ".parquet":
-                return self._put_results(parts[1], parts[2], path)
+                return self._put_results(parts[1], parts[2], path, entry.path)
         except (DemosError, OSError) as error:
             # the rest stays findable; what is hidden by this is told
             reason = error.strerror if isinstance(error, OSError) else None
@@ -326,7 +329,7 @@ class Catalog:
             (label.id, label.episode, label.model_dump_json()),
         )
 
-    def _put_results(self, kind: str, run: str, path: Path) -> set[str]:
+    def _put_results(self, kind: str, run: str, path: Path, name: str) -> set[str]:
         """Take in a part of a run; the newest run that speaks of an episode says everything."""
         import pyarrow.parquet as pq
 
@@ -349,8 +352,8 @@ class Catalog:
             [(kind, episode, age) for episode in touched],
         )
         self._base.executemany(
-            "insert into results values (?, ?, ?, ?)",
-            [(kind, str(row["episode"]), age, json.dumps(row, default=str)) for row in fresh],
+            "insert into results values (?, ?, ?, ?, ?)",
+            [(kind, str(row["episode"]), age, name, json.dumps(row, default=str)) for row in fresh],
         )
         return touched
 
@@ -411,7 +414,8 @@ def _create(base: sqlite3.Connection) -> None:
         create index if not exists by_session on episodes (session);
         create table if not exists opinions (id text primary key, episode text, body text);
         create index if not exists of_episode on opinions (episode);
-        create table if not exists results (kind text, episode text, run text, body text);
+        create table if not exists results (
+            kind text, episode text, run text, path text, body text);
         create index if not exists result_of on results (episode, kind);
         create table if not exists ledgers (name text primary key, offset integer);
         create table if not exists unread (path text primary key, reason text);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -67,6 +68,15 @@ def new_label(
             **more,
         }
     )
+
+
+def source_identity(provenance: Provenance) -> str | None:
+    """Hash by which a recording of a foreign source is known again; None for one of our own."""
+    if not provenance.source_sha256:
+        return None
+    name = str(provenance.parameters.get("source_episode", ""))
+    parts = [name, *sorted(set(provenance.source_sha256.values()))]
+    return sha256_bytes(json.dumps(parts).encode())
 
 
 def sha256_bytes(content: bytes) -> str:

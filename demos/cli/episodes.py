@@ -76,6 +76,8 @@ def show(store: Path, episode: str, output: str) -> None:
             ("factors", ", ".join(f"{k}={v}" for k, v in manifest.factors.items()) or "none"),
             ("made by", f"{manifest.provenance.tool} {manifest.provenance.tool_version}"),
         ]
+        if manifest.provenance.recovered:
+            facts.append(("recovered", "the recording broke off; the end is missing"))
         if manifest.provenance.source:
             facts.append(("source", manifest.provenance.source))
         facts += [("assumed", text) for text in manifest.provenance.assumed]

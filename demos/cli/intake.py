@@ -169,6 +169,7 @@ def upload(source: Path, target: Path, output: str) -> int:
     from demos.store import verify
 
     home = demos.open(target)
+    lines = _recovered(source)
     came, refused = _brought(source, home)
     problems = verify(home, came, deep=True) if came else []
     with progress("analyse") as step:
@@ -186,22 +187,24 @@ def upload(source: Path, target: Path, output: str) -> int:
         "store": str(home.root),
         "episodes": judged,
         "redo": [each["id"] for each in redo],
+        "recordings": lines,
         "refused": [{"source": n, "reason": r, "hint": h} for n, r, h in refused],
         "problems": [asdict(problem) for problem in problems],
     }
 
     def text() -> str:
-        lines = [
+        told = [
             f"{verdict:<6} {_which(each)}  {each['reasons']}".rstrip()
             for verdict in ("redo", "check", "good")
             for each in judged
             if each["verdict"] == verdict
         ]
-        lines += [f"left out: {name}: {reason}" for name, reason, _ in refused]
-        lines += [f"damaged: {problem.path}: {problem.what}" for problem in problems]
-        lines.append(f"{plural(len(came), 'episode')} uploaded and verified")
-        lines.append(f"{len(redo)} to redo before you leave the robot")
-        return "\n".join(lines)
+        told += lines
+        told += [f"left out: {name}: {reason}" for name, reason, _ in refused]
+        told += [f"damaged: {problem.path}: {problem.what}" for problem in problems]
+        told.append(f"{plural(len(came), 'episode')} uploaded and verified")
+        told.append(f"{len(redo)} to redo before you leave the robot")
+        return "\n".join(told)
 
     answer(output, result, text)
     return 1 if redo or refused or problems else 0
@@ -212,6 +215,18 @@ def _which(episode: Mapping[str, Any]) -> str:
     trial = episode["trial_index"]
     told = f" trial {trial + 1}" if trial is not None else ""
     return f"{episode['recorded_at'][11:16]} {episode['task']}{told} ({episode['id'][-8:]})"
+
+
+def _recovered(source: Path) -> list[str]:
+    """Publish on the rig what a killed session left behind, and say so."""
+    from demos.store import EpisodeStore, recover
+
+    if not (source / "store.json").exists():
+        return []
+    done = recover(EpisodeStore.open(source))
+    lines = [f"{e}: its recording broke off; it is recovered and comes too" for e in done.published]
+    lines += [f"{e}: still being recorded, so it stays on the rig" for e in done.alive]
+    return lines + [f"{e}: not recovered: {reason}" for e, reason in done.failed.items()]
 
 
 def _brought(source: Path, home: Store) -> tuple[list[str], list[tuple[str, str, str]]]:

@@ -128,12 +128,14 @@ def withdraw(store: Path, session: str, output: str, *, yes: bool) -> None:
         if not click.confirm(f"delete every episode of session {session} for good?", err=True):
             raise DemosError("nothing was withdrawn").with_hint("answer y, or give --yes")
     done = delete(home, session)
-    answer(
-        output,
-        asdict(done),
-        f"{plural(len(done.episodes), 'episode')} of session {session} deleted; "
-        "selections that name them say so",
-    )
+    named = {
+        name: len(gone)
+        for name in home.selection_names()
+        if (gone := {e.episode for e in home.read_selection(name).episodes} & set(done.episodes))
+    }
+    lines = [f"{plural(len(done.episodes), 'episode')} of session {session} deleted"]
+    lines += [f"{name} named {count} of them" for name, count in named.items()]
+    answer(output, {**asdict(done), "selections": named}, "\n".join(lines))
 
 
 def _ids(store: Path, episodes: tuple[str, ...]) -> list[str]:
