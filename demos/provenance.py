@@ -14,6 +14,7 @@ from ulid import ULID
 
 from demos.model import Label, Provenance, Role, Span
 from demos.model.records import LabelKind
+from demos.schema import refusing
 
 
 def new_id() -> str:
@@ -53,21 +54,22 @@ def new_label(
     spans: Sequence[Span] = (),
     **more: object,
 ) -> Label:
-    """Make a new label, its id and time set now; `more` as in `Label`."""
-    return Label.model_validate(
-        {
-            "id": new_id(),
-            "episode": episode,
-            "of": of,
-            "annotator": annotator,
-            "role": role,
-            "guideline": guideline,
-            "created_at": now(),
-            "value": value,
-            "spans": tuple(spans),
-            **more,
-        }
-    )
+    """Make a new label, its id and time set now; `more` as in `Label`. Raises SchemaMismatch."""
+    with refusing("label"):
+        return Label.model_validate(
+            {
+                "id": new_id(),
+                "episode": episode,
+                "of": of,
+                "annotator": annotator,
+                "role": role,
+                "guideline": guideline,
+                "created_at": now(),
+                "value": value,
+                "spans": tuple(spans),
+                **more,
+            }
+        )
 
 
 def source_identity(provenance: Provenance) -> str | None:

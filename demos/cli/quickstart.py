@@ -71,17 +71,10 @@ def _simulate(home: Store, episodes: int, operators: int, seed: int) -> None:
 
     recover(home)
     home.refresh()
-    missing = episodes - len(home)
-    if missing <= 0:
+    if len(home) >= episodes:
         return
     with progress("simulate") as step:
-        simulate(
-            home,
-            episodes=missing,
-            operators=min(operators, missing),
-            seed=seed + len(home),
-            progress=step,
-        )
+        simulate(home, episodes=episodes, operators=operators, seed=seed, progress=step)
     home.refresh()
 
 
