@@ -174,6 +174,26 @@ def mux(
     return index.stamped(time_ns)
 
 
+def encode(
+    path: Path, images: Iterable[npt.NDArray[np.uint8]], time_ns: Nanoseconds, rate_hz: float
+) -> PacketIndex:
+    """Encode RGB images (height, width, 3) uint8, one at a time, as the recorder would: with loss.
+
+    For sources that hold raw images; say so in the provenance. Raises as `Encoder` and `mux` do.
+    """
+    packets: list[Packet] = []
+    encoder: Encoder | None = None
+    for rgb in images:
+        if encoder is None:
+            encoder = Encoder(rgb.shape[1], rgb.shape[0], rate_hz)
+        packets += encoder.encode(rgb)
+    if encoder is None:
+        raise RecordingFailed(f"{path.name}: there is no image to encode")
+    packets += encoder.flush()
+    size = (encoder.width, encoder.height)
+    return mux(path, packets, time_ns, extradata=encoder.extradata, size=size)
+
+
 class SizeWatch:
     """Read the size that packets of one camera state, as they come and before they are kept."""
 
