@@ -173,7 +173,9 @@ class Selection:
         columns = ["id", "outcome", group_by] if group_by else ["id", "outcome", "id"]
         rows = sorted(self.rows(columns))
         if not rows:
-            raise StoreError(f"no episode fits {self.where!r}, so there is nothing to freeze")
+            raise StoreError(
+                f"no episode fits {self.where!r}, so there is nothing to freeze"
+            ).with_hint("see what there is with `demos ls STORE`, and loosen the filter")
         splits = _split([str(row[2]) for row in rows], split or {"all": 1.0})
         chosen = tuple(
             Selected(

@@ -201,6 +201,7 @@ def test_formats_and_benches_are_listed(run: Run) -> None:
     [
         (["ls"], 2, "Missing argument"),
         (["frobnicate"], 2, "No such command"),
+        (["simulat", "LAB"], 2, "simulate"),
         (["ls", "LAB", "--columns", ""], 2, "names no column"),
         (["ls", "LAB", "--where", "duration_s > 'a'"], 1, "text and a number"),
         (["simulate", "LAB", "--seed", "-1"], 2, "-1"),

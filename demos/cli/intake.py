@@ -211,10 +211,11 @@ def upload(source: Path, target: Path, output: str) -> int:
 
 
 def _which(episode: Mapping[str, Any]) -> str:
-    """Name an episode as an operator remembers it: when, which task, which trial."""
+    """Name an episode as an operator remembers it: when, who, which task, which trial."""
     trial = episode["trial_index"]
     told = f" trial {trial + 1}" if trial is not None else ""
-    return f"{episode['recorded_at'][11:16]} {episode['task']}{told} ({episode['id'][-8:]})"
+    when = episode["recorded_at"][11:16]
+    return f"{when} {episode['operator']} {episode['task']}{told} ({episode['id'][-8:]})"
 
 
 def _recovered(source: Path) -> list[str]:

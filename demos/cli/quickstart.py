@@ -193,9 +193,9 @@ def _told(folder: Path, result: dict[str, Any]) -> str:
     shown = [
         f"{name} {value:.2f}"
         for name, value in result["gaps"].items()
-        if not name.startswith("joint_rmse.")
+        if name.startswith(("joint_rmse [", "ee_rmse.", "contact_onset."))
     ]
-    lines.append(f"replay, median gap: {', '.join(shown[:4]) or 'nothing to replay'}")
+    lines.append(f"replay, median gap: {', '.join(shown) or 'nothing to replay'}")
     lines.append(f"frozen: {result['selection'] or 'nothing, no success yet'}")
     sound = "every byte verified" if not result["problems"] else f"{result['problems']} PROBLEMS"
     lines.append(sound)
