@@ -50,8 +50,10 @@ class Commands(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             close = get_close_matches(args[0], _HOMES, n=1)
-            error.message += f" Did you mean '{close[0]}'?" if close else ""
-            raise
+            if not close:
+                raise
+            told = f"{error.message.rstrip('.')}; did you mean {close[0]!r}?"
+            raise click.UsageError(told, ctx) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
