@@ -8,13 +8,16 @@ from demos.errors import DemosError
 
 if TYPE_CHECKING:
     from demos.library import Episode, Selection, Store, open, score
-    from demos.model import Stream, StreamInfo
-    from demos.store import Recorder
+    from demos.model import CameraInfo, Span, Stream, StreamInfo
+    from demos.store import Packet, Recorder
 
 _HOMES = {
+    "CameraInfo": "demos.model",
     "Episode": "demos.library",
+    "Packet": "demos.store",
     "Recorder": "demos.store",
     "Selection": "demos.library",
+    "Span": "demos.model",
     "Store": "demos.library",
     "Stream": "demos.model",
     "StreamInfo": "demos.model",
@@ -23,10 +26,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "CameraInfo",
     "DemosError",
     "Episode",
+    "Packet",
     "Recorder",
     "Selection",
+    "Span",
     "Store",
     "Stream",
     "StreamInfo",

@@ -8,7 +8,9 @@ processes may publish while others look.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +20,10 @@ from pydantic import ValidationError
 
 from demos import labels
 from demos.errors import DemosError, EpisodeNotFound, StoreError
-from demos.model import Label, LedgerEntry, Manifest
+from demos.model import Label, LedgerEntry, Manifest, Session
 from demos.schema import read
 
-VERSION = 2
+VERSION = 3
 FILE = "catalog.sqlite"
 
 COLUMNS: dict[str, str] = {
@@ -33,7 +35,10 @@ COLUMNS: dict[str, str] = {
     "recorded_at": "text",
     "duration_s": "real",
     "outcome": "text",
+    "outcome_by": "text",
+    "outcome_confidence": "real",
     "verdict": "text",
+    "reasons": "text",
     "intent": "text",
     "origin": "text",
     "instruction": "text",
@@ -46,11 +51,17 @@ COLUMNS: dict[str, str] = {
     "labels": "integer",
     "recovered": "integer",
     "source": "text",
+    "site": "text",
+    "licence": "text",
     "size_mb": "real",
 }
-"""The catalog's own columns; `factor.<name>` and `score.<metric>` come beside them."""
+"""The catalog's own columns; factors, scores and serial numbers come beside them.
 
-_HIDDEN = {"factors": "text", "scores": "text", "reasons": "text", "manifest_sha256": "text"}
+`outcome_by` is the role of who said the outcome that holds, `outcome_confidence` how sure: an
+outcome by a machine at 0.1 is a guess.
+"""
+
+_HIDDEN = {"factors": "text", "scores": "text", "hardware": "text", "manifest_sha256": "text"}
 Progress = Callable[[int, int], None]
 
 
@@ -59,6 +70,8 @@ class Catalog:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._turn = threading.Lock()  # threads share the connection
+        self._sessions: dict[str, Session] = {}
         self._base = self._connect(root / FILE)
 
     def close(self) -> None:
@@ -73,7 +86,7 @@ class Catalog:
         pending = list(self._pending())
         if not pending:
             return 0
-        with self._writing():
+        with self._turn, self._writing():
             # another process may have been here between the look and the lock
             pending = list(self._pending())
             total = sum(len(entries) for _, entries, _ in pending)
@@ -93,8 +106,8 @@ class Catalog:
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Forget everything and read the files again; return how many were read."""
-        with self._writing():
-            for table in ("episodes", "opinions", "ledgers", "results"):
+        with self._turn, self._writing():
+            for table in ("episodes", "opinions", "ledgers", "results", "unread"):
                 self._base.execute(f"delete from {table}")
         return self.sync(progress)
 
@@ -134,15 +147,28 @@ class Catalog:
             ).fetchall()
             if len(found) == 1:
                 return str(found[0][0])
+            if found:
+                raise EpisodeNotFound(
+                    f"{start!r} fits {found[0][0]}, {found[1][0]} and perhaps more"
+                ).with_hint("give more of the id")
         raise EpisodeNotFound.among(start, self.ids())
 
-    def factor_names(self) -> list[str]:
-        """List the names of all factors that any episode declares."""
-        return self._keys("factors")
+    def names(self) -> dict[str, list[str]]:
+        """List the factors, scored metrics and serial numbers that occur, by filter prefix."""
+        return {
+            "factor": self._keys("factors"),
+            "score": self._keys("scores"),
+            "hardware": self._keys("hardware"),
+        }
 
-    def score_names(self) -> list[str]:
-        """List the metrics that any episode has a score of."""
-        return self._keys("scores")
+    def unread(self) -> dict[str, str]:
+        """Say which published files could not be taken in, and why; `demos verify` says more."""
+        return dict(self._base.execute("select path, reason from unread order by path").fetchall())
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the catalog could not be written to the store's folder."""
+        return not self._base.execute("pragma database_list").fetchone()[2]
 
     def opinions(self, episode: str) -> list[Label]:
         """Return every label and proposal of one episode, oldest first."""
@@ -215,10 +241,14 @@ class Catalog:
     def _take_in(self, entry: LedgerEntry) -> set[str]:
         """Index one published or withdrawn file; return the episodes that it touches."""
         parts = entry.path.split("/")
+        self._base.execute("delete from unread where path = ?", (entry.path,))
         if entry.action == "withdrawn":
             if parts[0] == "episodes" and len(parts) >= 3:
                 self._base.execute("delete from episodes where id = ?", (parts[2],))
-                self._base.execute("delete from opinions where episode = ?", (parts[2],))
+                for table in ("opinions", "results"):
+                    self._base.execute(f"delete from {table} where episode = ?", (parts[2],))
+            elif parts[0] == "results":
+                self._base.execute("delete from results where path = ?", (entry.path,))
             return set()
         path = self.root / entry.path
         try:
@@ -231,14 +261,19 @@ class Catalog:
                 self._put_opinion(label)
                 return {label.episode}
             if parts[0] == "results" and path.suffix == ".parquet":
-                return self._put_results(parts[1], parts[2], path)
-        except (DemosError, OSError):
-            # a damaged or missing file is for `demos verify` to name; the rest stays findable
+                return self._put_results(parts[1], parts[2], path, entry.path)
+        except (DemosError, OSError) as error:
+            # the rest stays findable; what is hidden by this is told
+            reason = error.strerror if isinstance(error, OSError) else None
+            self._base.execute(
+                "insert or replace into unread values (?, ?)", (entry.path, reason or str(error))
+            )
             return set()
         return set()
 
     def _put_episode(self, manifest: Manifest, sha256: str) -> None:
-        cameras = manifest.cameras.values()
+        cameras, session = manifest.cameras.values(), self._session(manifest.session)
+        serials = {"robot": session.hardware.robot, **session.hardware.serials} if session else {}
         row = {
             "id": manifest.id,
             "session": manifest.session,
@@ -248,7 +283,10 @@ class Catalog:
             "recorded_at": manifest.recorded_at.isoformat(),
             "duration_s": manifest.duration_ns / 1e9,
             "outcome": "",
+            "outcome_by": "",
+            "outcome_confidence": None,
             "verdict": "",
+            "reasons": "",
             "intent": manifest.intent,
             "origin": manifest.origin,
             "instruction": manifest.instruction,
@@ -261,10 +299,12 @@ class Catalog:
             "labels": 0,
             "recovered": int(manifest.provenance.recovered),
             "source": manifest.provenance.source,
+            "site": session.site if session else "",
+            "licence": session.consent.licence if session else "",
             "size_mb": sum(file.size for file in manifest.files.values()) / 1e6,
             "factors": json.dumps(manifest.factors),
             "scores": "{}",
-            "reasons": "",
+            "hardware": json.dumps({re.sub(r"\W", "_", k): v for k, v in serials.items()}),
             "manifest_sha256": sha256,
         }
         marks = ", ".join("?" * len(row))
@@ -273,13 +313,23 @@ class Catalog:
             tuple(row.values()),
         )
 
+    def _session(self, session: str) -> Session | None:
+        """Read a session's record; None where it cannot be read."""
+        if session not in self._sessions:
+            path = self.root / "sessions" / f"{session}.json"
+            try:
+                self._sessions[session] = read(Session, path.read_bytes(), where=path.name)
+            except (DemosError, OSError):
+                return None
+        return self._sessions[session]
+
     def _put_opinion(self, label: Label) -> None:
         self._base.execute(
             "insert or replace into opinions values (?, ?, ?)",
             (label.id, label.episode, label.model_dump_json()),
         )
 
-    def _put_results(self, kind: str, run: str, path: Path) -> set[str]:
+    def _put_results(self, kind: str, run: str, path: Path, name: str) -> set[str]:
         """Take in a part of a run; the newest run that speaks of an episode says everything."""
         import pyarrow.parquet as pq
 
@@ -302,8 +352,8 @@ class Catalog:
             [(kind, episode, age) for episode in touched],
         )
         self._base.executemany(
-            "insert into results values (?, ?, ?, ?)",
-            [(kind, str(row["episode"]), age, json.dumps(row, default=str)) for row in fresh],
+            "insert into results values (?, ?, ?, ?, ?)",
+            [(kind, str(row["episode"]), age, name, json.dumps(row, default=str)) for row in fresh],
         )
         return touched
 
@@ -312,6 +362,7 @@ class Catalog:
         for episode in episodes:
             opinions = self.opinions(episode)
             verdict, reasons = _verdict(opinions, self._results(episode, "verdicts"))
+            outcome = labels.current(opinions, "outcome")
             scores = {
                 row["metric"]: row["value"]
                 for row in self._results(episode, "scores")
@@ -320,10 +371,12 @@ class Catalog:
             findings = self._results(episode, "findings")
             serious = [row for row in findings if row.get("severity") != "info"]
             self._base.execute(
-                "update episodes set outcome = ?, verdict = ?, reasons = ?, scores = ?,"
-                " findings = ?, labels = ? where id = ?",
+                "update episodes set outcome = ?, outcome_by = ?, outcome_confidence = ?,"
+                " verdict = ?, reasons = ?, scores = ?, findings = ?, labels = ? where id = ?",
                 (
-                    labels.outcome(opinions),
+                    outcome.value if outcome else "",
+                    outcome.role if outcome else "",
+                    outcome.confidence if outcome else None,
                     verdict,
                     reasons,
                     json.dumps(scores),
@@ -361,9 +414,11 @@ def _create(base: sqlite3.Connection) -> None:
         create index if not exists by_session on episodes (session);
         create table if not exists opinions (id text primary key, episode text, body text);
         create index if not exists of_episode on opinions (episode);
-        create table if not exists results (kind text, episode text, run text, body text);
+        create table if not exists results (
+            kind text, episode text, run text, path text, body text);
         create index if not exists result_of on results (episode, kind);
         create table if not exists ledgers (name text primary key, offset integer);
+        create table if not exists unread (path text primary key, reason text);
         pragma user_version = {VERSION};
         commit;
         """

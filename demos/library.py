@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from demos import labels as label_rules
 from demos import model
 from demos.catalog import COLUMNS, Catalog, Progress
-from demos.errors import StoreError
+from demos.errors import Damaged, EpisodeNotFound, StoreError
 from demos.exporters import Action, Chosen, ExportReport
 from demos.exporters import Progress as ExportProgress
 from demos.model import Label, Selected, SelectionRecord, Span
-from demos.provenance import now
+from demos.provenance import now, sha256_file
 from demos.selection import Condition, column, compile_where
-from demos.store import EpisodeStore
+from demos.store import EpisodeStore, layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,12 +57,31 @@ class Store(EpisodeStore):
         return catalog
 
     def refresh(self) -> None:
-        """Take in what other processes have published since the store was opened."""
+        """Take in what was published since, by this process or another.
+
+        Asking for an episode, a selection or a count does so by itself.
+        """
         self.catalog.sync()
+
+    def add_label(self, label: Label) -> Path:
+        """Publish a label; an outcome is judged anew where a verdict rested on the old one."""
+        path = super().add_label(label)
+        self.refresh()
+        if label.of == "outcome" and self.catalog.results("verdicts", label.episode):
+            self.judge(label.episode)
+        return path
+
+    def judge(self, episode: str) -> None:
+        """Say redo, check or good of one episode anew, from its newest findings and labels."""
+        from demos import jobs
+
+        known = {kind: {episode: self.catalog.results(kind, episode)} for kind in jobs.JUDGED_BY}
+        jobs.judge_store(self, [episode], known=known)
+        self.refresh()
 
     def reindex(self, progress: Progress | None = None) -> int:
         """Rebuild the catalog from the files; return how many were read."""
-        return Catalog(self.root).rebuild(progress)
+        return self.catalog.rebuild(progress)
 
     @property
     def episodes(self) -> pd.DataFrame:
@@ -70,20 +89,32 @@ class Store(EpisodeStore):
         return self.select("").table
 
     def __len__(self) -> int:
+        self.refresh()
         return self.catalog.count()
 
     def __iter__(self) -> Iterator[Episode]:
-        return (self[episode] for episode in self.catalog.ids())
+        self.refresh()
+        return (self._opened(episode) for episode in self.catalog.ids())
 
     def __getitem__(self, episode: str) -> Episode:
-        found = super().episode(self.catalog.full_id(episode))
+        self.refresh()
+        try:
+            full = self.catalog.full_id(episode)
+        except EpisodeNotFound:
+            if self.is_withdrawn(episode.upper()):
+                self.manifest(episode.upper())  # says so
+            raise
+        return self._opened(full)
+
+    def _opened(self, episode: str) -> Episode:
+        found = super().episode(episode)
         opinions = self.catalog.opinions(found.id)
         return Episode(found.manifest, found.streams, found.cameras, opinions, self.root)
 
     def select(self, where: str = "") -> Selection:
         """Pick episodes by a filter expression. Raises BadExpression or UnknownName."""
-        names = self.catalog.factor_names(), self.catalog.score_names()
-        return Selection(self, where, compile_where(where, *names))
+        self.refresh()
+        return Selection(self, where, compile_where(where, self.catalog.names()))
 
     def selection(self, name: str) -> FrozenSelection:
         """Open a frozen selection: `name@number`, or the newest of `name`. Raises UnknownName."""
@@ -105,7 +136,7 @@ class Selection:
         return self.store.catalog.count(self._condition.sql, self._condition.values)
 
     def __iter__(self) -> Iterator[Episode]:
-        return (self.store[episode] for episode in self.ids)
+        return (self.store._opened(episode) for episode in self.ids)
 
     def rows(self, columns: Sequence[str], limit: int | None = None) -> list[tuple[Any, ...]]:
         """Read columns by the names users give them, without pandas. Raises UnknownName."""
@@ -118,11 +149,15 @@ class Selection:
         """One row an episode, newest first; the columns of `Store.episodes`."""
         import pandas as pd
 
-        names = [*COLUMNS, "factors", "scores", "reasons"]
+        names = [*COLUMNS, "factors", "scores", "hardware"]
         condition = self._condition
         rows = self.store.catalog.rows(names, condition.sql, condition.values)
         table = pd.DataFrame(rows, columns=names)
-        for prefix, packed in (("factor", "factors"), ("score", "scores")):
+        for prefix, packed in (
+            ("factor", "factors"),
+            ("score", "scores"),
+            ("hardware", "hardware"),
+        ):
             parts = pd.DataFrame([json.loads(text) for text in table.pop(packed)])
             parts.index = table.index[: len(parts)]
             table = pd.concat([table, parts.add_prefix(f"{prefix}.")], axis=1)
@@ -179,7 +214,9 @@ class Selection:
         columns = ["id", "outcome", group_by] if group_by else ["id", "outcome", "id"]
         rows = sorted(self.rows(columns))
         if not rows:
-            raise StoreError(f"no episode fits {self.where!r}, so there is nothing to freeze")
+            raise StoreError(
+                f"no episode fits {self.where!r}, so there is nothing to freeze"
+            ).with_hint("see what there is with `demos ls STORE`, and loosen the filter")
         splits = _split([str(row[2]) for row in rows], split or {"all": 1.0})
         chosen = tuple(
             Selected(
@@ -204,7 +241,14 @@ class Selection:
         return record
 
     def _manifest_sha256(self, episode: str) -> str:
+        """Return the hash of the manifest, which must be the one that was published."""
         rows = self.store.catalog.rows(["manifest_sha256"], "id = ?", (episode,))
+        path = layout.episode_dir(self.store.root, episode) / layout.MANIFEST
+        if not path.is_file() or sha256_file(path) != rows[0][0]:
+            what = "is not what was published" if path.is_file() else "is missing"
+            raise Damaged(f"the manifest of {episode} {what}").with_hint(
+                f"see what else is hurt with `demos verify {self.store.root}`, or leave it out"
+            )
         return str(rows[0][0])
 
 

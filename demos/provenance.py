@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -13,6 +14,7 @@ from ulid import ULID
 
 from demos.model import Label, Provenance, Role, Span
 from demos.model.records import LabelKind
+from demos.schema import refusing
 
 
 def new_id() -> str:
@@ -52,21 +54,31 @@ def new_label(
     spans: Sequence[Span] = (),
     **more: object,
 ) -> Label:
-    """Make a new label, its id and time set now; `more` as in `Label`."""
-    return Label.model_validate(
-        {
-            "id": new_id(),
-            "episode": episode,
-            "of": of,
-            "annotator": annotator,
-            "role": role,
-            "guideline": guideline,
-            "created_at": now(),
-            "value": value,
-            "spans": tuple(spans),
-            **more,
-        }
-    )
+    """Make a new label, its id and time set now; `more` as in `Label`. Raises SchemaMismatch."""
+    with refusing("label"):
+        return Label.model_validate(
+            {
+                "id": new_id(),
+                "episode": episode,
+                "of": of,
+                "annotator": annotator,
+                "role": role,
+                "guideline": guideline,
+                "created_at": now(),
+                "value": value,
+                "spans": tuple(spans),
+                **more,
+            }
+        )
+
+
+def source_identity(provenance: Provenance) -> str | None:
+    """Hash by which a recording of a foreign source is known again; None for one of our own."""
+    if not provenance.source_sha256:
+        return None
+    name = str(provenance.parameters.get("source_episode", ""))
+    parts = [name, *sorted(set(provenance.source_sha256.values()))]
+    return sha256_bytes(json.dumps(parts).encode())
 
 
 def sha256_bytes(content: bytes) -> str:

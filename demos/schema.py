@@ -7,7 +7,8 @@ version n + 1 while reading. The JSON Schemas under `schemas/` are generated fro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,6 +112,17 @@ def validate(record: type[R], plain: object, *, where: str) -> R:
         return record.model_validate_json(json.dumps(plain, default=str))
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
         raise SchemaMismatch(f"{where} is no {record.__name__}: {_first(error)}").with_hint(
+            "the fields are described in schemas/README.md"
+        ) from error
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn what a record refuses into a SchemaMismatch; `what` reads "a label"."""
+    try:
+        yield
+    except ValidationError as error:
+        raise SchemaMismatch(f"this is no {what}: {_first(error)}").with_hint(
             "the fields are described in schemas/README.md"
         ) from error
 

@@ -2,16 +2,17 @@
 
     task == 'pick_place' and outcome in ['success', 'partial'] and factor.object == 'box'
 
-Names are the catalog's columns, `factor.<name>` and `score.<metric>`. There are comparisons,
-`in`, `not in`, `and`, `or`, `not`, numbers, strings, True, False, None and lists of them. Missing
-values equal None and nothing else.
+Names are the catalog's columns, `factor.<name>`, `score.<metric>` and `hardware.<part>` (the
+serial number that part had in the session). There are comparisons, `in`, `not in`, `and`, `or`,
+`not`, numbers, strings, True, False, None and lists of them. Missing values equal None and nothing
+else; a name alone fits where it has a value. Text is not compared with numbers.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from demos.catalog import COLUMNS
@@ -19,7 +20,7 @@ from demos.errors import BadExpression, UnknownName
 
 MAX_LENGTH = 4000
 MAX_DEPTH = 50
-_PREFIXES = {"factor": "factors", "score": "scores"}
+_PREFIXES = {"factor": "factors", "score": "scores", "hardware": "hardware"}
 _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: "is",
     ast.NotEq: "is not",
@@ -30,7 +31,7 @@ _COMPARE: dict[type[ast.cmpop], str] = {
 }
 _HINT = (
     "compare columns with values, for example: task == 'pick_place' and duration_s > 5; "
-    f"columns: {', '.join(COLUMNS)}, factor.<name>, score.<metric>"
+    f"columns: {', '.join(COLUMNS)}, factor.<name>, score.<metric>, hardware.<part>"
 )
 Value = str | int | float | None
 
@@ -43,13 +44,12 @@ class Condition:
     values: tuple[Value, ...] = ()
 
 
-def compile_where(
-    text: str, factors: Collection[str] = (), scores: Collection[str] = ()
-) -> Condition:
+def compile_where(text: str, known: Mapping[str, Collection[str]] | None = None) -> Condition:
     """Compile a filter expression; an empty one fits every episode.
 
     Raises BadExpression for anything but comparisons, UnknownName for a column there is not.
-    Where `factors` or `scores` are given, other names of these kinds are refused.
+    `known` gives the names that occur per prefix (`factor`, `score`, `hardware`); where there are
+    any, others are refused.
     """
     if not text.strip():
         return Condition("1")
@@ -59,7 +59,7 @@ def compile_where(
         ).with_hint("select in two steps, or by session")
     try:
         tree = ast.parse(text.strip(), mode="eval")
-        return _Compiler(text, factors, scores).condition(tree.body)
+        return _Compiler(text, known or {}).condition(tree.body)
     except SyntaxError as error:
         place = f" at character {error.offset}" if error.offset else ""
         raise BadExpression(f"{text!r} is not an expression: {error.msg}{place}").with_hint(
@@ -78,7 +78,15 @@ def column(name: str) -> str:
         return _json(prefix, rest)
     if name in COLUMNS:
         return f'"{name}"'
-    raise UnknownName.among("column", name, COLUMNS)
+    raise _unknown(name)
+
+
+def _unknown(name: str, known: Mapping[str, Collection[str]] | None = None) -> UnknownName:
+    """Offer the close columns, and the same name behind a prefix."""
+    prefixed = [f"{prefix}.{name}" for prefix, names in (known or {}).items() if name in names]
+    if prefixed:
+        return UnknownName(f"no column called {name!r}").with_hint(f"write {prefixed[0]}")
+    return UnknownName.among("column", name, COLUMNS)
 
 
 def _json(prefix: str, key: str) -> str:
@@ -90,9 +98,8 @@ def _json(prefix: str, key: str) -> str:
 
 
 class _Compiler:
-    def __init__(self, text: str, factors: Collection[str], scores: Collection[str]) -> None:
-        self.text = text
-        self.known = {"factor": factors, "score": scores}
+    def __init__(self, text: str, known: Mapping[str, Collection[str]]) -> None:
+        self.text, self.known = text, known
 
     def condition(self, node: ast.expr, depth: int = 0) -> Condition:
         if depth > MAX_DEPTH:
@@ -124,6 +131,7 @@ class _Compiler:
                 continue
             if type(operator) not in _COMPARE:
                 raise self._refused(node)
+            self._refuse_mixed(left, right)
             a, b = self._operand(left), self._operand(right)
             sql = f"{a.sql} {_COMPARE[type(operator)]} {b.sql}"
             parts.append(Condition(sql, a.values + b.values))
@@ -150,6 +158,29 @@ class _Compiler:
             return Condition(f"not ({condition.sql})", condition.values)
         return condition
 
+    def _refuse_mixed(self, left: ast.expr, right: ast.expr) -> None:
+        kinds = {self._kind(left), self._kind(right)}
+        if kinds == {"text", "number"}:
+            parts = [ast.get_source_segment(self.text.strip(), node) for node in (left, right)]
+            raise BadExpression(f"{parts[0]} and {parts[1]} are text and a number").with_hint(
+                "compare numbers with numbers, and text with text in quotes"
+            )
+
+    def _kind(self, node: ast.expr) -> str:
+        """Say whether a side is text, a number, or may be either."""
+        match node:
+            case ast.Name(id=name) if name in COLUMNS:
+                return "text" if COLUMNS[name].startswith("text") else "number"
+            case ast.Attribute(value=ast.Name(id="score")):
+                return "number"
+            case ast.Attribute(value=ast.Name(id="hardware")):
+                return "text"
+            case ast.Constant(value=str()):
+                return "text"
+            case ast.Constant(value=bool() | int() | float()) | ast.UnaryOp():
+                return "number"
+        return ""
+
     def _operand(self, node: ast.expr) -> Condition:
         if isinstance(node, ast.Name | ast.Attribute):
             return Condition(self._column(node))
@@ -158,9 +189,11 @@ class _Compiler:
     def _column(self, node: ast.expr) -> str:
         match node:
             case ast.Name(id=name):
+                if name not in COLUMNS:
+                    raise _unknown(name, self.known)
                 return column(name)
             case ast.Attribute(value=ast.Name(id=prefix), attr=key) if prefix in _PREFIXES:
-                known = self.known[prefix]
+                known = self.known.get(prefix, ())
                 if known and key not in known:
                     raise UnknownName.among(prefix, key, known)
                 return _json(prefix, key)

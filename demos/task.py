@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from demos._content import content
-from demos.errors import UnknownName
-from demos.model import PhaseVocabulary, Plan, Task
+from demos.errors import SchemaMismatch, UnknownName
+from demos.model import PhaseVocabulary, Plan, Span, Task
 from demos.schema import read_yaml
 
 
@@ -40,6 +41,30 @@ def vocabulary() -> PhaseVocabulary:
     """Read the phases that every task draws from."""
     path = content("schemas") / "phases.yaml"
     return read_yaml(PhaseVocabulary, path.read_bytes(), where=path.name)
+
+
+def refuse_other_words(task: Task, of: str, value: str, spans: Sequence[Span]) -> None:
+    """Hold a label of phases or an outcome against the task's words.
+
+    Raises UnknownName for an outcome, a tier or a phase that the task does not have,
+    SchemaMismatch for an interval that ends before it starts.
+    """
+    if of == "outcome" and task.outcomes and value not in task.outcomes:
+        raise UnknownName.among(f"outcome of {task.id}", value, task.outcomes)
+    tiers = {tier.name: tier.phases for tier in task.tiers}
+    for span in spans:
+        if span.end_ns < span.start_ns:
+            raise SchemaMismatch(
+                f"{span.value!r} ends at {span.end_ns} ns, before it starts at {span.start_ns} ns"
+            ).with_hint("give start_ns and end_ns in nanoseconds since the episode's start")
+        if of != "phases" or not tiers:
+            continue
+        if span.tier not in tiers:
+            raise UnknownName.among(f"tier of {task.id}", span.tier, tiers)
+        if span.value not in tiers[span.tier]:
+            raise UnknownName.among(
+                f"phase on the tier {span.tier} of {task.id}", span.value, tiers[span.tier]
+            )
 
 
 def _file(kind: str, folder: str, name: str, store: Path | None) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from demos.model import Finding, Label, Score, Verdict
 
-VERSION = 1
+VERSION = 2
 SURE = 0.6
 """An outcome that a machine proposed with less confidence is to be looked at, not redone."""
 
@@ -42,8 +42,8 @@ def judge(
     """Say whether an episode must be recorded again.
 
     redo: the recording is not sound (a finding of severity error or critical), or the task
-    failed and was not meant to. check: a warning, a partial or unsure outcome, a score beyond its
-    limit. good: neither.
+    failed and was not meant to. check: a warning, a partial outcome or one that a machine is not
+    sure of, a score beyond its limit. good: neither.
     """
     redo: list[str] = []
     check: list[str] = []
@@ -57,8 +57,8 @@ def judge(
         unsure = outcome.confidence is not None and outcome.confidence < SURE
         if outcome.value in ("failure", "aborted"):
             (check if unsure else redo).append(f"{said} (unsure)" if unsure else said)
-        elif outcome.value == "partial":
-            check.append(said)
+        elif outcome.value == "partial" or unsure:
+            check.append(f"{said} (unsure)" if unsure else said)
     for score in scores:
         limit = limits.get(score.metric)
         if limit is not None and score.value is not None and score.value > limit:

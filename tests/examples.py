@@ -123,6 +123,13 @@ def _missing_video() -> Episode:
     return episode_of("missing_video", parts, provenance=said)
 
 
+def _cut_short() -> Episode:
+    parts, _ = recorded("cut_short", Script())
+    kept = {key: _without(part, 2.0, 1e6) for key, part in parts.items()}
+    said = Provenance(tool="examples", tool_version="1", recovered=True)
+    return episode_of("cut_short", kept, provenance=said)
+
+
 def _late_wrench() -> Episode:
     return _changed("late_wrench", wrench__right_wrist=lambda p: _without(p, 0.0, 3.0))
 
@@ -241,6 +248,7 @@ EXAMPLES: dict[str, Callable[[], Episode]] = {
         "unreadable_video", lambda c: _Unreadable(c.time_ns, c.pixels)
     ),
     "missing_video": _missing_video,
+    "cut_short": _cut_short,
     "no_streams": lambda: episode_of("no_streams", {}),
 }
 """Every example by name; each call builds it anew."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 import demos
@@ -125,16 +126,69 @@ def test_upload_from_a_rigs_store_says_what_to_redo(run: Run, lab: Path, tmp_pat
     assert {each["verdict"] for each in told["episodes"]} <= {"redo", "check", "good"}
 
 
-def test_withdraw_asks_and_deletes(run: Run, lab: Path) -> None:
+def test_withdraw_deletes_and_names_the_selections_that_are_shorter_now(
+    run: Run, lab: Path
+) -> None:
     store = demos.open(lab)
     session = store.manifest(store.episode_ids()[0]).session
+    store.select("").freeze("paper")
 
     code, out, _ = run("withdraw", lab, session, "--yes", "--format", "json")
 
     assert code == 0
     assert len(of_json(out)["episodes"]) == 1
+    assert of_json(out)["selections"] == {"paper@1": 1}
     assert of_json(run("ls", lab, "--format", "json")[1])["total"] == 2
     assert run("verify", lab, "--deep")[0] == 0
+
+
+def test_withdraw_does_not_ask_a_program(run: Run, lab: Path) -> None:
+    store = demos.open(lab)
+    session = store.manifest(store.episode_ids()[0]).session
+
+    code, out, _ = run("withdraw", lab, session, "--format", "json")
+
+    assert code == 2
+    assert "--yes" in of_json(out)["error"]
+    assert len(store.episode_ids()) == 3
+
+
+def test_upload_recovers_what_a_killed_session_left_on_the_rig(
+    run: Run, lab: Path, tmp_path: Path
+) -> None:
+    recorder = demos.Recorder(lab, embodiment="g1_dex3", operator="op-1", task="pick_place")
+    taken = recorder.episode()
+    for i in range(100):
+        taken.write("joint_position", i * 2_000_000, np.zeros(31, np.float32))
+    with pytest.raises(KeyboardInterrupt), taken:
+        raise KeyboardInterrupt
+    run("init", tmp_path / "team")
+
+    code, out, _ = run("upload", lab, "--to", tmp_path / "team", "--format", "json")
+
+    told = of_json(out)
+    assert code == 1
+    assert [line.split(":")[0] for line in told["recordings"]] == [taken.id]
+    assert taken.id in {each["id"] for each in told["episodes"]}
+
+
+def test_an_unread_manifest_is_told_by_ls_and_reindex(run: Run, lab: Path) -> None:
+    path = next((lab / "episodes").glob("*/*/manifest.json"))
+    path.write_bytes(path.read_bytes()[:50])
+
+    code, out, _ = run("reindex", lab)
+    listed = run("ls", lab)[1]
+
+    assert code == 1
+    assert "not indexed" in out
+    assert "NOT LISTED: 1 file" in listed
+
+
+def test_no_arguments_show_help(run: Run) -> None:
+    code, out, err = run()
+
+    assert code == 2
+    assert "quickstart" in out + err
 
 
 def test_formats_and_benches_are_listed(run: Run) -> None:
@@ -147,6 +201,12 @@ def test_formats_and_benches_are_listed(run: Run) -> None:
     [
         (["ls"], 2, "Missing argument"),
         (["frobnicate"], 2, "No such command"),
+        (["simulat", "LAB"], 2, "simulate"),
+        (["ls", "LAB", "--columns", ""], 2, "names no column"),
+        (["ls", "LAB", "--where", "duration_s > 'a'"], 1, "text and a number"),
+        (["simulate", "LAB", "--seed", "-1"], 2, "-1"),
+        (["simulate", "LAB", "--size", "99999x99999"], 2, "1920"),
+        (["label", "list", "LAB", "--of", "outcom"], 2, "outcome"),
         (["ls", "LAB", "--format", "xml"], 2, "xml"),
         (["ls", "nowhere"], 1, "does not exist"),
         (["ls", "LAB", "--where", "__import__('os')"], 1, "not allowed in a filter"),

@@ -13,7 +13,7 @@ from demos.errors import ImportFailed, StoreError, UnknownName
 from demos.formats.lerobot_example import write_v21
 from demos.importers import import_source
 from demos.model import Draft, Manifest
-from demos.store import EpisodeStore, verify
+from demos.store import EpisodeStore, verify, withdraw
 from tests.lerobot_folders import decode, edit_info, write_v30
 
 
@@ -73,6 +73,19 @@ def test_a_second_import_changes_nothing(store: EpisodeStore, v30: Path) -> None
         (name, "imported before") for name, _ in first.episodes
     ]
     assert len(store.episode_ids()) == 3
+
+
+def test_what_was_withdrawn_does_not_come_back_by_importing_it_again(
+    store: EpisodeStore, v30: Path
+) -> None:
+    first = import_source(v30, store)
+    withdraw(store, store.manifest(first.episodes[0][1]).session)
+
+    with pytest.raises(ImportFailed, match="withdrawn from this store") as caught:
+        import_source(v30, store)
+
+    assert "not taken back" in caught.value.hint
+    assert store.episode_ids() == []
 
 
 def test_an_import_that_was_interrupted_goes_on_in_its_session(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import demos
 from demos import jobs, proposals
 from demos.checks import run
 from demos.errors import DemosError
@@ -19,6 +20,7 @@ from demos.jobs.chunks import Answer, Task, answered, dispatch, reduced
 from demos.metrics import measure, metrics
 from demos.model import Episode, Finding, Label, Score
 from demos.proposals import Proposal, Proposed
+from demos.provenance import new_label
 from demos.store import EpisodeStore, layout
 from demos.task import load_plan
 from tests.examples import example
@@ -215,6 +217,19 @@ def test_verdicts_say_what_to_redo_and_why(store: EpisodeStore) -> None:
     assert said["dropped_object"][0] == "redo"
     assert "dropped" in said["dropped_object"][1]
     assert said["clean_pick"][0] in ("good", "check")
+
+
+def test_a_person_who_corrects_an_outcome_changes_the_verdict_at_once(store: EpisodeStore) -> None:
+    home = demos.open(store.root)
+    jobs.analyse_store(home)
+    dropped = called(store, "dropped_object")
+    assert home.select(f"id == '{dropped}'").rows(["verdict"]) == [("redo",)]
+
+    home.add_label(new_label(dropped, "outcome", annotator="ann", role="reviewer", value="success"))
+
+    [(verdict, reasons)] = home.select(f"id == '{dropped}'").rows(["verdict", "reasons"])
+    assert verdict in ("good", "check")
+    assert "outcome" not in reasons
 
 
 def test_the_same_verdict_is_not_written_twice(store: EpisodeStore) -> None:

@@ -15,7 +15,7 @@ import demos
 from demos.errors import DemosError, EpisodeNotFound, StoreError, UnknownName
 from demos.model import Draft, Facts, Hardware, Session, Stream, StreamInfo
 from demos.provenance import made_by, new_id, new_label, now
-from demos.store import withdraw
+from demos.store import layout, withdraw
 
 STAMPS = np.arange(0, 1_000_000_000, 20_000_000, dtype=np.int64)
 
@@ -105,6 +105,80 @@ def test_what_others_publish_is_seen_after_a_refresh(store: demos.Store) -> None
     store.refresh()
 
     assert len(store) == 5
+
+
+def test_an_open_store_sees_what_it_publishes_itself(store: demos.Store) -> None:
+    count = len(store)
+
+    first, second = store.publish(draft(8)), store.publish(draft(9))
+    store.add_label(
+        new_label(second.id, "outcome", annotator="a", role="reviewer", value="aborted")
+    )
+
+    assert len(store) == count + 2
+    assert store[first.id].outcome == ""
+    assert store[second.id].outcome == "aborted"
+    assert set(store.episodes["id"][:2]) == {first.id, second.id}
+
+
+def test_an_id_that_fits_several_episodes_is_told_apart_from_an_unknown_one(
+    store: demos.Store,
+) -> None:
+    with pytest.raises(EpisodeNotFound, match="and perhaps more") as caught:
+        store["01"]
+
+    assert caught.value.hint == "give more of the id"
+
+
+def test_a_withdrawn_episode_is_said_to_be_withdrawn(store: demos.Store) -> None:
+    gone = store.publish(draft(8))
+    withdraw(store, gone.session)
+
+    with pytest.raises(EpisodeNotFound, match="was withdrawn"):
+        store[gone.id.lower()]
+
+
+@pytest.mark.parametrize("content", [b'{"kind": "epi', b'{"kind": "episode", "version": 99}'])
+def test_an_episode_whose_manifest_cannot_be_read_is_told_and_not_frozen(
+    store: demos.Store, content: bytes
+) -> None:
+    hurt = store.catalog.ids()[1]
+    whole = store.select("")
+    manifest = layout.episode_dir(store.root, hurt) / layout.MANIFEST
+    manifest.write_bytes(content)
+
+    with pytest.raises(StoreError, match=f"manifest of {hurt} is not what was published") as caught:
+        whole.freeze("all")
+    manifest.unlink()
+    with pytest.raises(StoreError, match="is missing"):
+        whole.freeze("all")
+    manifest.write_bytes(content)
+    store.reindex()
+
+    assert "verify" in caught.value.hint
+    assert hurt not in store.catalog.ids()
+    assert list(store.catalog.unread()) == [layout.relative(store.root, manifest)]
+
+
+def test_episodes_are_found_by_the_hardware_of_their_session(store: demos.Store) -> None:
+    assert len(store.select("hardware.robot == 'g1'")) == len(store)
+    assert len(store.select("hardware.robot == 'g1' and licence == 'unknown'")) == len(store)
+    with pytest.raises(UnknownName):
+        store.select("hardware.left_thumb == 'x'")
+
+
+def test_the_table_says_who_spoke_of_the_outcome_and_how_surely(store: demos.Store) -> None:
+    quiet = store.publish(draft(8))
+    guess = new_label(
+        quiet.id, "outcome", annotator="m/1", role="machine", value="failure", confidence=0.1
+    )
+    store.add_label(guess)
+
+    row = store.episodes.set_index("id").loc[quiet.id]
+
+    assert (row["outcome"], row["outcome_by"], row["outcome_confidence"]) == (
+        "failure", "machine", 0.1,
+    )  # fmt: skip
 
 
 def test_deleted_catalog_is_rebuilt(store: demos.Store) -> None:

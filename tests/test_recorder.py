@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from demos.errors import DemosError, RecordingFailed, StoreError, UnknownName
-from demos.model import CameraInfo, Session, StreamInfo
+from demos.errors import DemosError, RecordingFailed, SchemaMismatch, StoreError, UnknownName
+from demos.model import CameraInfo, Session, Span, StreamInfo
 from demos.provenance import new_id, now
-from demos.store import EpisodeStore, recover, verify
+from demos.store import EpisodeStore, Recorder, recover, verify
 from tests.small_store import CAMERA, IMAGE_NS, PAIR, fill, image, packets, positions, recorder_of
 
 
@@ -332,6 +332,72 @@ def test_names_that_nobody_declared_are_refused_with_a_suggestion(store: Episode
     with pytest.raises(UnknownName) as caught:
         Recorder(store, embodiment="g1_dex3", operator="o", task="pick_plac")
     assert "pick_place" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"intent": "wrong"}, {"origin": "martian"}, {"factors": {"a": [1]}}, {"colour": "red"}],
+)
+def test_facts_that_are_none_are_refused_in_our_words(
+    store: EpisodeStore, facts: dict[str, Any]
+) -> None:
+    with pytest.raises(SchemaMismatch, match="description of an episode") as caught:
+        recorder_of(store).episode(**facts)
+
+    assert caught.value.hint
+
+
+def test_an_operator_without_a_name_is_refused(store: EpisodeStore) -> None:
+    with pytest.raises(SchemaMismatch, match="no session"):
+        Recorder(store, embodiment="g1_dex3", operator="", task="pick_place")
+
+
+@pytest.mark.parametrize(
+    ("label", "error"),
+    [
+        ({"of": "outcome", "value": "superb"}, UnknownName),
+        ({"of": "outcome", "value": "success", "role": "king"}, SchemaMismatch),
+        ({"of": "outcome", "value": "success", "annotator": ""}, SchemaMismatch),
+        ({"of": "mood", "value": "good"}, SchemaMismatch),
+        ({"of": "phases", "spans": [Span(start_ns=0, end_ns=9, value="juggle")]}, UnknownName),
+        (
+            {"of": "phases", "spans": [Span(start_ns=0, end_ns=9, tier="tail", value="reach")]},
+            UnknownName,
+        ),
+        ({"of": "slips", "spans": [Span(start_ns=9, end_ns=0, value="slip")]}, SchemaMismatch),
+    ],
+)
+def test_a_label_in_other_words_than_the_tasks_is_refused_and_recording_goes_on(
+    store: EpisodeStore, label: dict[str, Any], error: type[DemosError]
+) -> None:
+    with recorder_of(store).episode() as taken:
+        fill(taken, images=0)
+        with pytest.raises(error) as caught:
+            taken.label(**{"annotator": "op-1", "role": "operator", **label})
+
+    assert caught.value.hint
+    assert store.episode(taken.id).labels == ()
+
+
+def test_bytes_that_are_no_packet_are_refused(store: EpisodeStore) -> None:
+    with recorder_of(store).episode() as taken:
+        fill(taken, images=0)
+        with pytest.raises(RecordingFailed, match="no packet") as caught:
+            taken.packet("egocentric", 0, b"\x00\x00\x00\x01")  # type: ignore[arg-type]
+
+    assert "Packet" in caught.value.hint
+
+
+def test_nothing_is_taken_silently_after_the_end(store: EpisodeStore) -> None:
+    with recorder_of(store).episode() as taken:
+        fill(taken)
+
+    with pytest.raises(RecordingFailed, match="closed"):
+        taken.image("egocentric", 0, image(0))
+    with pytest.raises(RecordingFailed, match="closed"):
+        taken.packet("egocentric", 0, packets(1)[0])
+    with pytest.raises(RecordingFailed, match="closed"):
+        taken.write("joint_position", 0, positions(1)[0])
 
 
 def test_a_session_is_of_one_operator(store: EpisodeStore) -> None:

@@ -127,13 +127,30 @@ def test_misspelt_column_offers_the_right_one() -> None:
 
 def test_unknown_factor_is_told_when_the_store_knows_its_factors() -> None:
     with pytest.raises(UnknownName):
-        compile_where("factor.colour == 'red'", factors=["object"])
+        compile_where("factor.colour == 'red'", {"factor": ["object"]})
+
+
+def test_a_metric_without_its_prefix_is_told_how_to_write_it() -> None:
+    with pytest.raises(UnknownName) as caught:
+        compile_where("path_excess < 1", {"score": ["path_excess"]})
+
+    assert "score.path_excess" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "mixed", ["duration_s > 'a'", "task == 3", "score.pause < 'x'", "hardware.robot > 1"]
+)
+def test_text_is_not_compared_with_numbers(mixed: str) -> None:
+    with pytest.raises(BadExpression, match="text and a number") as caught:
+        compile_where(mixed)
+
+    assert caught.value.hint
 
 
 @given(st.text(max_size=60) | st.text("()[]{}'\"=<>!andornti task.factor0123,;", max_size=60))
 def test_any_text_either_compiles_or_is_refused(text: str) -> None:
     base = sqlite3.connect(":memory:")
-    base.execute("create table episodes (id, task, factors, scores)")
+    base.execute("create table episodes (id, task, factors, scores, hardware)")
 
     try:
         condition = compile_where(text)

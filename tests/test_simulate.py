@@ -15,6 +15,7 @@ from demos.errors import DemosError, ReplayFailed, UnknownName
 from demos.model import Episode
 from demos.simulate import VERSION, attempt, rollout, session, simulate, tasks
 from demos.simulate.operator import Operator, crew, minimum_jerk
+from demos.simulate.plan import planned
 from demos.simulate.script import COMMAND_HZ, Script
 from demos.simulate.session import Attempted
 from demos.simulate.truth import judge
@@ -309,10 +310,48 @@ def test_without_a_gl_library_all_but_images_is_recorded_and_a_line_says_so(
     assert [event.name for event in manifest.events] == ["stop"]
 
 
-def test_the_default_mix_shows_every_outcome_in_24_episodes() -> None:
-    from demos.simulate.session import _plan
+def test_a_simulation_that_is_interrupted_goes_on_to_the_same_episodes(tmp_path: Path) -> None:
+    whole = EpisodeStore.create(tmp_path / "whole")
+    broken = EpisodeStore.create(tmp_path / "broken")
 
-    plan = _plan(24, 3, 1, None, None)
+    def stop(done: int, of: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    simulate(whole, episodes=3, operators=2, seed=4, video=False)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(broken, episodes=3, operators=2, seed=4, video=False, progress=stop)
+    rest = simulate(broken, episodes=3, operators=2, seed=4, video=False)
+    again = simulate(broken, episodes=3, operators=2, seed=4, video=False)
+
+    assert (len(rest), len(again), len(broken.episode_ids())) == (1, 0, 3)
+    assert len(broken.sessions()) == len(whole.sessions()) == 2
+    for one, other in zip(whole.episode_ids(), broken.episode_ids(), strict=True):
+        a, b = whole.episode(one), broken.episode(other)
+        assert a.manifest.provenance.parameters == b.manifest.provenance.parameters
+        np.testing.assert_array_equal(
+            a.streams["wrench.left_wrist"].values, b.streams["wrench.left_wrist"].values
+        )
+
+
+def test_an_interrupted_recording_of_a_simulation_is_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = EpisodeStore.create(tmp_path / "lab")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "_label", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(store, episodes=1, operators=1, seed=4, video=False)
+
+    assert list((store.root / "recordings").iterdir()) == []
+    assert store.episode_ids() == []
+
+
+def test_the_default_mix_shows_every_outcome_in_24_episodes() -> None:
+    plan = planned(24, 1, None, None)
 
     assert len(plan) == 24
     assert {name for name, _ in plan} == set(tasks)

@@ -367,6 +367,26 @@ def test_withdrawing_deletes_the_bytes_and_leaves_a_tombstone(
     assert withdraw(store, given.session.id).episodes == ()
 
 
+def test_what_was_computed_of_a_withdrawn_episode_is_deleted_too(
+    store: EpisodeStore, tmp_path: Path
+) -> None:
+    given = draft(tmp_path)
+    gone, kept = store.publish(given).id, store.publish(draft(tmp_path)).id
+    rows = pd.DataFrame({"episode": [gone, kept], "value": [1.0, 2.0]})
+    store.add_results("scores", new_id(), "0", rows)
+    store.add_results("verdicts", new_id(), "0", rows[rows["episode"] == gone])
+
+    withdraw(store, given.session.id)
+
+    left = store.results("scores")
+    assert left["episode"].tolist() == [kept]
+    assert left["value"].tolist() == [2.0]
+    assert store.results("verdicts").empty
+    for path in store.root.rglob("*.parquet"):
+        assert gone.encode() not in path.read_bytes()
+    assert verify(store, deep=True) == []
+
+
 def test_a_session_that_is_being_recorded_is_not_withdrawn(store: EpisodeStore) -> None:
     recorder = recorder_of(store)
     taken = recorder.episode()

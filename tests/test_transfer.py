@@ -8,7 +8,7 @@ import pytest
 
 import demos
 from demos.provenance import new_label
-from demos.store import verify
+from demos.store import verify, withdraw
 from demos.store.transfer import transfer
 from tests.test_library import draft
 
@@ -45,6 +45,22 @@ def test_second_upload_brings_only_what_is_new(rig: demos.Store, tmp_path: Path)
 
     assert again.brought == (new.id,)
     assert len(again.known) == 2
+    assert verify(lab, deep=True) == []
+
+
+def test_what_was_withdrawn_here_is_not_taken_back(rig: demos.Store, tmp_path: Path) -> None:
+    lab = demos.open(tmp_path / "lab", container="zarr")
+    transfer(rig, lab)
+    gone, kept = rig.episode_ids()
+    withdraw(lab, rig.manifest(gone).session)
+
+    again = transfer(rig, lab)
+
+    [(refused, reason, hint)] = again.refused
+    assert (refused, again.known) == (gone, (kept,))
+    assert "was withdrawn" in reason
+    assert "not taken back" in hint
+    assert list((lab.root / "recordings").iterdir()) == []
     assert verify(lab, deep=True) == []
 
 

@@ -40,6 +40,20 @@ def too_short(episode: Episode, *, least_s: float = 0.5) -> Iterator[Problem]:
         )
 
 
+@check(severity="warning")
+def cut_short(episode: Episode) -> Iterator[Problem]:
+    """Find episodes whose recording broke off and was recovered: the end is missing."""
+    if episode.manifest.provenance.recovered:
+        end_ns = episode.manifest.duration_ns
+        yield Problem(
+            f"the recording broke off after {episode.duration_s:.1f} s; what was acknowledged "
+            "until then is here",
+            hint="look at how far the task had come; an outcome says nothing of what was lost",
+            start_ns=end_ns,
+            end_ns=end_ns,
+        )
+
+
 @check(severity="error")
 def not_finite(episode: Episode) -> Iterator[Problem]:
     """Find values that are no numbers: NaN and infinity."""

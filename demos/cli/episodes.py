@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import click
 
 from demos.cli.output import answer, format_option, plural, store_argument, table
 
-_DEFAULT = ["id", "task", "operator", "recorded_at", "duration_s", "outcome", "verdict", "findings"]
+_DEFAULT = [
+    "id", "task", "operator", "recorded_at", "duration_s", "outcome", "outcome_by", "verdict",
+    "findings",
+]  # fmt: skip
 
 
 @click.command()
@@ -22,20 +26,27 @@ def ls(store: Path, where: str, columns: str, limit: int | None, output: str) ->
     """List episodes, newest first."""
     import demos
 
-    names = [name.strip() for name in columns.split(",") if name.strip()]
-    picked = demos.open(store).select(where)
+    names = list(dict.fromkeys(name.strip() for name in columns.split(",") if name.strip()))
+    if not names:
+        raise click.UsageError(f"--columns {columns!r} names no column")
+    home = demos.open(store)
+    picked = home.select(where)
     rows = picked.rows(names, limit=limit if output == "json" or limit is not None else 50)
+    unread = home.catalog.unread()
     total = len(picked)
     shown = [dict(zip(names, row, strict=True)) for row in rows]
 
     def text() -> str:
+        return "\n".join([listed(), *_hidden(unread, store)])
+
+    def listed() -> str:
         if not total:
             return "no episode fits" if where else "no episodes yet; add some with `demos import`"
         cut = f", the newest {len(rows)} shown (--limit N for more)" if len(rows) < total else ""
         lines = [[_short(name, cell) for name, cell in row.items()] for row in shown]
         return f"{table(names, lines)}\n{plural(total, 'episode')}{cut}"
 
-    answer(output, {"total": total, "episodes": shown}, text)
+    answer(output, {"total": total, "episodes": shown, "unread": unread}, text)
 
 
 @click.command()
@@ -65,6 +76,8 @@ def show(store: Path, episode: str, output: str) -> None:
             ("factors", ", ".join(f"{k}={v}" for k, v in manifest.factors.items()) or "none"),
             ("made by", f"{manifest.provenance.tool} {manifest.provenance.tool_version}"),
         ]
+        if manifest.provenance.recovered:
+            facts.append(("recovered", "the recording broke off; the end is missing"))
         if manifest.provenance.source:
             facts.append(("source", manifest.provenance.source))
         facts += [("assumed", text) for text in manifest.provenance.assumed]
@@ -121,6 +134,17 @@ def select(store: Path, name: str, where: str, split: str, group_by: str, output
         f"{frozen.name}@{frozen.number}: {plural(len(frozen.episodes), 'episode')} ({split_text})"
         f"\nsha256 {frozen.sha256}",
     )
+
+
+def _hidden(unread: Mapping[str, str], store: Path) -> list[str]:
+    """Say that published files could not be read, so that an episode may be missing."""
+    if not unread:
+        return []
+    path, reason = next(iter(unread.items()))
+    return [
+        f"NOT LISTED: {plural(len(unread), 'file')} cannot be read, such as {path}: {reason}; "
+        f"see `demos verify {store}`"
+    ]
 
 
 def _shares(text: str) -> dict[str, float] | None:

@@ -15,17 +15,17 @@ from demos.errors import DemosError
 if TYPE_CHECKING:
     from demos.library import Store
 
-_MIX = "write YAML such as `success: 0.5` and `miss: 0.5`, or one such mapping per task"
+_MIX = "write YAML such as `success: 0.7` and `missed: 0.3`, or one such mapping per task"
 
 
 @click.command()
 @store_argument
 @click.option("--episodes", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--operators", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--task", "tasks", multiple=True, metavar="ID", help="Only this task (repeatable).")
 @click.option("--flaws", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="YAML: the share of each variant.")  # fmt: skip
+              help="YAML: the share of each variant, such as success: 0.7.")  # fmt: skip
 @click.option("--no-video", is_flag=True, help="Leave the egocentric camera out.")
 @click.option("--depth", is_flag=True, help="Record depth images too.")
 @click.option("--size", default="320x240", show_default=True, metavar="WxH", help="Image size.")
@@ -169,15 +169,17 @@ def upload(source: Path, target: Path, output: str) -> int:
     from demos.store import verify
 
     home = demos.open(target)
+    lines = _recovered(source)
     came, refused = _brought(source, home)
     problems = verify(home, came, deep=True) if came else []
     with progress("analyse") as step:
         jobs.analyse_store(home, came, progress=lambda _name, done, total: step(done, total))
     home.refresh()
     wanted = set(came)
+    columns = ("id", "verdict", "reasons", "task", "operator", "recorded_at", "trial_index")
     judged = [
-        dict(zip(("id", "verdict", "reasons"), row, strict=True))
-        for row in home.catalog.rows(["id", "verdict", "reasons"])
+        dict(zip(columns, row, strict=True))
+        for row in home.catalog.rows(columns)
         if row[0] in wanted
     ]
     redo = [each for each in judged if each["verdict"] == "redo"]
@@ -185,25 +187,47 @@ def upload(source: Path, target: Path, output: str) -> int:
         "store": str(home.root),
         "episodes": judged,
         "redo": [each["id"] for each in redo],
+        "recordings": lines,
         "refused": [{"source": n, "reason": r, "hint": h} for n, r, h in refused],
         "problems": [asdict(problem) for problem in problems],
     }
 
     def text() -> str:
-        lines = [
-            f"{verdict:<6} {each['id'][-8:]}  {each['reasons']}".rstrip()
+        told = [
+            f"{verdict:<6} {_which(each)}  {each['reasons']}".rstrip()
             for verdict in ("redo", "check", "good")
             for each in judged
             if each["verdict"] == verdict
         ]
-        lines += [f"left out: {name}: {reason}" for name, reason, _ in refused]
-        lines += [f"damaged: {problem.path}: {problem.what}" for problem in problems]
-        lines.append(f"{plural(len(came), 'episode')} uploaded and verified")
-        lines.append(f"{len(redo)} to redo before you leave the robot")
-        return "\n".join(lines)
+        told += lines
+        told += [f"left out: {name}: {reason}" for name, reason, _ in refused]
+        told += [f"damaged: {problem.path}: {problem.what}" for problem in problems]
+        told.append(f"{plural(len(came), 'episode')} uploaded and verified")
+        told.append(f"{len(redo)} to redo before you leave the robot")
+        return "\n".join(told)
 
     answer(output, result, text)
     return 1 if redo or refused or problems else 0
+
+
+def _which(episode: Mapping[str, Any]) -> str:
+    """Name an episode as an operator remembers it: when, who, which task, which trial."""
+    trial = episode["trial_index"]
+    told = f" trial {trial + 1}" if trial is not None else ""
+    when = episode["recorded_at"][11:16]
+    return f"{when} {episode['operator']} {episode['task']}{told} ({episode['id'][-8:]})"
+
+
+def _recovered(source: Path) -> list[str]:
+    """Publish on the rig what a killed session left behind, and say so."""
+    from demos.store import EpisodeStore, recover
+
+    if not (source / "store.json").exists():
+        return []
+    done = recover(EpisodeStore.open(source))
+    lines = [f"{e}: its recording broke off; it is recovered and comes too" for e in done.published]
+    lines += [f"{e}: still being recorded, so it stays on the rig" for e in done.alive]
+    return lines + [f"{e}: not recovered: {reason}" for e, reason in done.failed.items()]
 
 
 def _brought(source: Path, home: Store) -> tuple[list[str], list[tuple[str, str, str]]]:
@@ -245,9 +269,12 @@ def formats(output: str) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not (width.isdecimal() and height.isdecimal()):
         raise click.UsageError(f"--size {text!r} is not WIDTHxHEIGHT; for example 640x480")
-    return int(width), int(height)
+    size = int(width), int(height)
+    if any(side % 2 or not 16 <= side <= 1920 for side in size):
+        raise click.UsageError(f"--size {text!r}: both sides are even, from 16 to 1920 pixels")
+    return size
 
 
 def _mix(path: Path) -> dict[str, Any]:
@@ -263,7 +290,7 @@ def _mix(path: Path) -> dict[str, Any]:
         for value in (mix.values() if isinstance(mix, dict) else [None])
         for share in (value.values() if isinstance(value, dict) else [value])
     ]
-    if not all(isinstance(share, int | float) and share >= 0 for share in shares):
+    if not all(isinstance(share, int | float) and 0 <= share < float("inf") for share in shares):
         raise DemosError(f"{path} is no mix of variants").with_hint(_MIX)
     return dict(mix)
 

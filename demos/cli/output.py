@@ -28,7 +28,7 @@ format_option = click.option(
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Say whether the command line asks for JSON, also where it is wrong otherwise."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return any(a == "--format=json" or (a == "--format" and b == "json") for a, b in pairs)
 
 
@@ -94,7 +94,8 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.2f}" if abs(value) < 1000 else f"{value:.0f}"
+        shown = f"{value:.2f}" if abs(value) < 999.995 else f"{value:.0f}"
+        return "0.00" if shown == "-0.00" else shown
     return " ".join(str(value).split())
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from demos.cli.output import answer, format_option, plural, progress, store_argument, table
+from demos.model.records import LabelKind
 
 if TYPE_CHECKING:
     from demos.jobs import Report
     from demos.library import Store
+
+KINDS = get_args(LabelKind)
 
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), default=None, help="Processes on this machine."
@@ -144,7 +147,8 @@ def propose(
 @label.command(name="list")
 @store_argument
 @click.argument("episodes", nargs=-1)
-@click.option("--of", "kind", default=None, metavar="KIND", help="Only phases, outcome, grasps …")
+@click.option("--of", "kind", type=click.Choice(KINDS), default=None, metavar="KIND",
+              help=f"Only one of: {', '.join(KINDS)}.")  # fmt: skip
 @format_option
 def list_(store: Path, episodes: tuple[str, ...], kind: str | None, output: str) -> None:
     """List every opinion on episodes, oldest first."""
@@ -219,6 +223,7 @@ def _when(start_ns: int | None) -> str:
 
 
 def _told(report: Report) -> str:
-    lines = [f"{report.kind}: {report.done} new, {report.reused} known, {report.seconds:.1f} s"]
+    done = plural(report.done, "episode")
+    lines = [f"{report.kind}: {done} done, {report.reused} known, {report.seconds:.1f} s"]
     lines += [f"failed: {f.episode}: {f.error}" for f in report.failed]
     return "\n".join(lines)

@@ -26,7 +26,7 @@ REPLAYED = 3
 )
 @click.option("--episodes", type=click.IntRange(min=1), default=24, show_default=True)
 @click.option("--operators", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Of the viewer.")
 @click.option("--no-view", is_flag=True, help="End after the summary.")
 @format_option
@@ -71,17 +71,10 @@ def _simulate(home: Store, episodes: int, operators: int, seed: int) -> None:
 
     recover(home)
     home.refresh()
-    missing = episodes - len(home)
-    if missing <= 0:
+    if len(home) >= episodes:
         return
     with progress("simulate") as step:
-        simulate(
-            home,
-            episodes=missing,
-            operators=min(operators, missing),
-            seed=seed + len(home),
-            progress=step,
-        )
+        simulate(home, episodes=episodes, operators=operators, seed=seed, progress=step)
     home.refresh()
 
 
@@ -153,10 +146,12 @@ def _summary(home: Store, gaps: dict[str, float], frozen: str, problems: int) ->
     )
     agreed, judged = 0, 0
     for row in rows:
-        said = [label for label in home.catalog.opinions(row[0]) if label.role == "machine"]
-        proposed = labels.outcome(said)
-        judged += bool(proposed)
-        agreed += proposed == row[3]
+        said = home.catalog.opinions(row[0])
+        proposed = labels.outcome(label for label in said if label.role == "machine")
+        truth = labels.outcome(label for label in said if label.role == "simulator")
+        # an episode that was cut short has no truth to agree with
+        judged += bool(proposed and truth)
+        agreed += bool(truth) and proposed == truth
     filled = jobs.coverage(home, task.load_plan(PLAN, home.root))
     return {
         "store": str(home.root),
@@ -198,9 +193,9 @@ def _told(folder: Path, result: dict[str, Any]) -> str:
     shown = [
         f"{name} {value:.2f}"
         for name, value in result["gaps"].items()
-        if not name.startswith("joint_rmse.")
+        if name.startswith(("joint_rmse [", "ee_rmse.", "contact_onset."))
     ]
-    lines.append(f"replay, median gap: {', '.join(shown[:4]) or 'nothing to replay'}")
+    lines.append(f"replay, median gap: {', '.join(shown) or 'nothing to replay'}")
     lines.append(f"frozen: {result['selection'] or 'nothing, no success yet'}")
     sound = "every byte verified" if not result["problems"] else f"{result['problems']} PROBLEMS"
     lines.append(sound)

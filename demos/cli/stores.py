@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from demos.cli.output import answer, format_option, plural, progress, store_argument
+from demos.errors import DemosError, StoreError
 
 
 @click.command()
@@ -80,20 +81,33 @@ def recover(store: Path, output: str) -> int:
         for item in items:
             reason = f" ({items[item]})" if isinstance(items, dict) else ""
             lines.append(f"{item}: {meaning}{reason}")
-    answer(output, result, "\n".join(lines) or "nothing to do, the store is in order")
+    answer(
+        output,
+        result,
+        "\n".join(lines) or "nothing was interrupted (`demos verify` looks for damage)",
+    )
     return 1 if done.failed else 0
 
 
 @click.command()
 @store_argument
 @format_option
-def reindex(store: Path, output: str) -> None:
-    """Rebuild the catalog from the files."""
+def reindex(store: Path, output: str) -> int:
+    """Rebuild the catalog from the files; exits with 1 where one cannot be read."""
     import demos
 
+    home = demos.open(store)
+    if home.catalog.in_memory:
+        raise StoreError(f"the catalog of {store} cannot be written").with_hint(
+            "the folder must be writable for you; reading works all the same, from memory"
+        )
     with progress("reindex") as step:
-        files = demos.open(store).reindex(step)
-    answer(output, {"files": files}, f"the catalog was rebuilt from {plural(files, 'file')}")
+        files = home.reindex(step)
+    unread = home.catalog.unread()
+    lines = [f"{path}: not indexed: {reason}" for path, reason in unread.items()]
+    lines.append(f"the catalog was rebuilt from {plural(files, 'file')}")
+    answer(output, {"files": files, "unread": unread}, "\n".join(lines))
+    return 1 if unread else 0
 
 
 @click.command()
@@ -109,14 +123,19 @@ def withdraw(store: Path, session: str, output: str, *, yes: bool) -> None:
     home = demos.open(store)
     home.session(session)
     if not yes:
-        click.confirm(f"delete every episode of session {session} for good?", abort=True, err=True)
+        if output == "json":
+            raise click.UsageError("--format json asks no questions: add --yes")
+        if not click.confirm(f"delete every episode of session {session} for good?", err=True):
+            raise DemosError("nothing was withdrawn").with_hint("answer y, or give --yes")
     done = delete(home, session)
-    answer(
-        output,
-        asdict(done),
-        f"{plural(len(done.episodes), 'episode')} of session {session} deleted; "
-        "selections that name them say so",
-    )
+    named = {
+        name: len(gone)
+        for name in home.selection_names()
+        if (gone := {e.episode for e in home.read_selection(name).episodes} & set(done.episodes))
+    }
+    lines = [f"{plural(len(done.episodes), 'episode')} of session {session} deleted"]
+    lines += [f"{name} named {count} of them" for name, count in named.items()]
+    answer(output, {**asdict(done), "selections": named}, "\n".join(lines))
 
 
 def _ids(store: Path, episodes: tuple[str, ...]) -> list[str]:

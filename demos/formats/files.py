@@ -16,6 +16,16 @@ from typing import Any
 from demos.errors import ImportFailed
 
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
+_LICENCES = {
+    "mit license": "mit",
+    "apache license version 2.0": "apache-2.0",
+    "bsd 3-clause license": "bsd-3-clause",
+    "creative commons attribution 4.0": "cc-by-4.0",
+    "attribution 4.0 international": "cc-by-4.0",
+    "cc0 1.0 universal": "cc0-1.0",
+}
+"""The first words of licence files, and the names that dataset cards have for them."""
+
 _COPY_AGAIN = "the file is damaged or cut short; copy it again from its source"
 
 
@@ -138,13 +148,26 @@ def modified(path: Path) -> datetime:
 
 
 def licence(root: Path) -> str:
-    """Read the licence of a Hugging Face dataset card, `license:` in the README's front matter."""
+    """Read the licence of a dataset: its card's `license:`, or the title of a LICENSE file."""
+    match = re.match(
+        r"---\s.*?^license:[ \t]*([\w.\-]+)", _head(root / "README.md"), re.DOTALL | re.MULTILINE
+    )
+    if match:
+        return match[1]
+    for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
+        head = " ".join(_head(root / name)[:400].split())
+        for title, short in _LICENCES.items():
+            if head.lower().lstrip("# ").startswith(title):
+                return short
+    return "unknown"
+
+
+def _head(path: Path) -> str:
     try:
-        head = (root / "README.md").read_bytes()[:4096].decode(errors="replace")
+        with path.open("rb") as file:
+            return file.read(4096).decode(errors="replace")
     except OSError:
-        return "unknown"
-    match = re.match(r"---\s.*?^license:[ \t]*([\w.\-]+)", head, re.DOTALL | re.MULTILINE)
-    return match[1] if match else "unknown"
+        return ""
 
 
 def _parsed(content: bytes, place: str) -> object:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from demos import embodiment as embodiments
 from demos._registry import Registry
 from demos.errors import DemosError, ImportFailed
-from demos.model import Draft, Embodiment, Finding, Provenance
+from demos.model import Draft, Embodiment, Finding
 from demos.model.records import Scalar
+from demos.provenance import source_identity
 
 if TYPE_CHECKING:
     from demos.store import EpisodeStore
@@ -166,6 +167,7 @@ def import_source(
     source = Path(source)
     name, path, remarks = locate(source, format)
     known = _known(store, name)
+    withdrawn = {t.source: t.withdrawn_at.date() for t in store.tombstones() if t.source}
     words: dict[str, list[str]] = {"missing": [], "contradiction": [], "assumed": []}
     for remark in remarks:
         words[remark.about].append(remark.text)
@@ -185,8 +187,11 @@ def import_source(
             provenance = draft.facts.provenance
             words["assumed"] += [f for f in provenance.assumed if f not in words["assumed"]]
             words["missing"] += [f"{item.name}: {what}" for what in provenance.missing]
-            earlier = known.get(_identity(provenance))
-            if earlier is not None:
+            identity = source_identity(provenance)
+            earlier = known.get(identity)
+            if identity in withdrawn:
+                skipped.append((item.name, _WITHDRAWN.format(withdrawn[identity]), _ASK))
+            elif earlier is not None:
                 before += 1
                 session = session or store.session(store.manifest(earlier).session)
                 skipped.append(
@@ -199,7 +204,7 @@ def import_source(
                 ):
                     draft = replace(draft, session=session)
                 published = store.publish(draft)
-                known[_identity(provenance)] = published.id
+                known[identity] = published.id
                 episodes.append((item.name, published.id))
                 findings += [(item.name, finding) for finding in draft.findings]
         if progress is not None:
@@ -257,18 +262,17 @@ def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Re
     return *fits[0], remarks
 
 
-def _known(store: EpisodeStore, format: str) -> dict[tuple[str, frozenset[str]], str]:
+def _known(store: EpisodeStore, format: str) -> dict[str | None, str]:
     known = {}
     for episode in store.episode_ids():
         provenance = store.manifest(episode).provenance
         if provenance.source_format.split(" ")[0] == format:
-            known[_identity(provenance)] = episode
+            known[source_identity(provenance)] = episode
     return known
 
 
-def _identity(provenance: Provenance) -> tuple[str, frozenset[str]]:
-    name = str(provenance.parameters.get("source_episode", ""))
-    return name, frozenset(provenance.source_sha256.values())
+_WITHDRAWN = "it was withdrawn from this store on {}"
+_ASK = "it is not taken back; where consent was given anew, import it into another store"
 
 
 def _nothing(

@@ -9,7 +9,7 @@ carried over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -44,6 +44,11 @@ __all__ = [
 ]
 
 _ALL = "all_checks"
+JUDGED_BY = ("findings", "scores", "proposals", "verdicts")
+"""The kinds of results that a verdict rests on, its own last one included."""
+
+
+Known = Mapping[str, Mapping[str, list[Row]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,18 +271,21 @@ def _write(store: EpisodeStore, kind: str, run: str, rows: Sequence[Row]) -> Non
 
 
 def judge_store(
-    store: EpisodeStore, ids: Iterable[str] | None = None, *, progress: Progress | None = None
+    store: EpisodeStore,
+    ids: Iterable[str] | None = None,
+    *,
+    known: Known | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Say redo, check or good of every episode; results of kind `verdicts`.
 
     From the newest findings and scores and from the outcome: people's where there is one, else
-    the machine's proposal. A simulator's truth is not looked at.
+    the machine's proposal. A simulator's truth is not looked at. `known` are the newest results
+    per kind and episode where they are at hand; by default all are read.
     """
     started, run = perf_counter(), new_id()
     wanted = list(dict.fromkeys(ids)) if ids is not None else store.episode_ids()
-    known = {
-        kind: state.newest(store, kind) for kind in ("findings", "scores", "proposals", "verdicts")
-    }
+    known = known or {kind: state.newest(store, kind) for kind in JUDGED_BY}
     rows: list[Row] = []
     failed: list[Failure] = []
     reused = 0
@@ -298,7 +306,7 @@ def judge_store(
     return Report("verdicts", run, len(rows), reused, tuple(failed), perf_counter() - started)
 
 
-def _judged(store: EpisodeStore, episode: str, known: dict[str, dict[str, list[Row]]]) -> Row:
+def _judged(store: EpisodeStore, episode: str, known: Known) -> Row:
     own = {kind: rows.get(episode, []) for kind, rows in known.items()}
     opinions = [*store.labels(episode), *state.labels_in(own["proposals"])]
     outcome = labels.current((o for o in opinions if o.role != "simulator"), "outcome")

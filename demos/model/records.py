@@ -240,12 +240,17 @@ class Manifest(Facts, Document):
 
 
 class Tombstone(Document):
-    """`tombstone.json`: what is left of an episode whose session was withdrawn."""
+    """`tombstone.json`: what is left of an episode whose session was withdrawn.
+
+    `source` is the hash by which the same recording is known again (`provenance.source_identity`),
+    so that importing it once more does not bring it back.
+    """
 
     kind: Literal["tombstone"] = "tombstone"
     episode: Ulid
     session: Ulid
     withdrawn_at: datetime
+    source: Sha256 | None = None
 
 
 class Span(Record):

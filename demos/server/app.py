@@ -74,7 +74,9 @@ def serve(
         target=_tell, args=(chosen, announce), kwargs={"open_browser": open_browser}, daemon=True
     )
     ready.start()
-    viewer.run(config=_configuration(chosen))
+    # an interrupt is how a person ends it: nothing went wrong
+    with suppress(KeyboardInterrupt):
+        viewer.run(config=_configuration(chosen))
 
 
 @contextmanager

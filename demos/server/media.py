@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,10 @@ from demos.errors import DemosError, EpisodeNotFound, UnknownName
 from demos.model import Embodiment, Episode, Manifest
 from demos.server.signals import pack
 from demos.server.signing import Signer
+from demos.store import proxies
 from demos.store.layout import episode_dir
+from demos.store.packets import PacketIndex
+from demos.store.video import VideoCamera
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     Endpoint = Callable[[Request], Awaitable[Response]]
 
 _KEPT_PACKS = 12
+_making = threading.Lock()
 _ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
@@ -78,11 +83,21 @@ def routes(source: Callable[[], Source], signer: Signer) -> list[Route]:
     @lru_cache(maxsize=_KEPT_PACKS)
     def packed(episode: str) -> bytes:
         found = source().episode(episode)
-        return pack(found, _body_of(found.manifest, source().root))
+        proxied = {
+            name: made[1]
+            for name in found.cameras
+            if (made := _proxy(source(), found, name)) is not None
+        }
+        return pack(found, _body_of(found.manifest, source().root), proxied=proxied)
+
+    def looked_at(episode: str, camera: str) -> Path:
+        path = video_file(source(), episode, camera)
+        made = _proxy(source(), source().episode(episode), camera)
+        return made[0] if made is not None else path
 
     async def video(request: Request) -> Response:
         names = request.path_params
-        path = await run_in_threadpool(video_file, source(), names["episode"], names["camera"])
+        path = await run_in_threadpool(looked_at, names["episode"], names["camera"])
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         return FileResponse(path, media_type=kind, headers=_HEADERS)
 
@@ -114,6 +129,18 @@ def routes(source: Callable[[], Source], signer: Signer) -> list[Route]:
         Route("/api/episodes/{episode}/cameras/{camera:path}", guarded(video)),
         Route("/api/episodes/{episode}/signals", guarded(signals)),
     ]
+
+
+def _proxy(source: Source, episode: Episode, name: str) -> tuple[Path, PacketIndex] | None:
+    """Return the quick video beside one that seeks badly; None where none is wanted."""
+    try:
+        camera = episode.cameras[name]
+    except DemosError:
+        return None  # the route of the signals says what is wrong with it
+    if not isinstance(camera, VideoCamera) or not proxies.wanted(camera.index):
+        return None
+    with _making:
+        return proxies.proxy(source.root, episode.id, name, camera)
 
 
 def _body_of(manifest: Manifest, store: Path) -> Embodiment | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -16,6 +17,7 @@ from demos.model.records import LabelKind
 from demos.server.media import camera_path, signals_path
 from demos.server.reviews import KINDS, own
 from demos.server.signing import Signer
+from demos.store import proxies
 
 _VERDICTS = {
     "good": "Use it.",
@@ -90,7 +92,7 @@ def payload(
         "end_ms": end_ns / 1e6,
         "t_ms": None if at_s is None else at_s * 1e3,
         "cameras": [
-            _camera(episode.id, name, summary, signer)
+            _camera(episode, name, summary, signer)
             for name, summary in sorted(episode.manifest.cameras.items())
             if not name.startswith("depth")
         ],
@@ -122,14 +124,18 @@ def _range(episode: Episode) -> tuple[int, int]:
     return min([0, *starts]), max([manifest.duration_ns, *ends])
 
 
-def _camera(episode: str, name: str, summary: CameraSummary, signer: Signer) -> dict[str, Any]:
-    info = summary.info
-    kind = mimetypes.guess_type(summary.file)[0]
+def _camera(episode: Episode, name: str, summary: CameraSummary, signer: Signer) -> dict[str, Any]:
+    info, codec, file = summary.info, summary.info.codec, summary.file
+    with suppress(DemosError):  # a camera that cannot be read says so in its own tile
+        index = getattr(episode.cameras[name], "index", None)
+        if index is not None and proxies.wanted(index):
+            codec, file = "h264", f"{name}.mp4"
+    kind = mimetypes.guess_type(file)[0]
     return {
         "name": name,
-        "url": signer.sign(camera_path(episode, name)),
-        "codec": info.codec,
-        "mime": _MIME.get(info.codec, "") if kind == "video/mp4" else "",
+        "url": signer.sign(camera_path(episode.id, name)),
+        "codec": codec,
+        "mime": _MIME.get(codec, "") if kind == "video/mp4" else "",
         "images": summary.images,
         "rate_hz": info.rate_hz,
         "start_ms": (summary.start_ns or 0) / 1e6,

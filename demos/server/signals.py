@@ -25,6 +25,7 @@ import numpy.typing as npt
 from demos import timeline
 from demos.errors import DemosError
 from demos.model import Camera, Embodiment, Episode, Nanoseconds, Stream
+from demos.store.packets import PacketIndex
 
 MAGIC = b"DEMOSIG1"
 MOST_VALUES = 8_000_000
@@ -33,9 +34,15 @@ _TAXEL = re.compile(r"^(?P<finger>.+)\.(?P<component>normal|shear_u|shear_v)\.r(
 
 
 def pack(
-    episode: Episode, embodiment: Embodiment | None = None, *, most_values: int = MOST_VALUES
+    episode: Episode,
+    embodiment: Embodiment | None = None,
+    *,
+    proxied: Mapping[str, PacketIndex] | None = None,
+    most_values: int = MOST_VALUES,
 ) -> bytes:
     """Pack joints, wrenches, touch, grippers and image stamps of an episode, gzip-compressed.
+
+    `proxied` has the index of each video that is looked at in place of the camera's own.
 
     A stream that cannot be read is named in the header's `problems`; the others go on. A stream of
     more than `most_values` numbers is thinned to least and greatest values and says so.
@@ -58,7 +65,7 @@ def pack(
     cameras: dict[str, Any] = {}
     for name in sorted(episode.cameras):
         try:
-            cameras[name] = _camera(body, episode.cameras[name])
+            cameras[name] = _camera(body, episode.cameras[name], (proxied or {}).get(name))
         except DemosError as error:
             problems[f"image.{name}"] = f"{error}"
     header = {
@@ -131,8 +138,8 @@ def _stream(
     return described
 
 
-def _camera(body: _Body, camera: Camera) -> dict[str, Any]:
-    index = getattr(camera, "index", None)
+def _camera(body: _Body, camera: Camera, proxied: PacketIndex | None) -> dict[str, Any]:
+    index = proxied or getattr(camera, "index", None)
     described: dict[str, Any] = {"clock": body.clock(camera.time_ns), "media_at": None}
     if index is not None and len(index.order) == len(camera.time_ns) > 0:
         numerator, denominator = index.time_base

@@ -12,13 +12,14 @@ import numpy as np
 
 from demos import physics
 from demos import task as task_files
-from demos.errors import DemosError, ReplayFailed, UnknownName
+from demos.errors import DemosError, ReplayFailed
 from demos.model import Calibration, Consent, Hardware, Manifest, Session
 from demos.provenance import new_id, now
 from demos.simulate import rollout as physics_rollout
 from demos.simulate import sensors
 from demos.simulate.camera import CAMERA, Eye, camera_info, depth_info
 from demos.simulate.operator import Operator, crew
+from demos.simulate.plan import Drawn, planned, recorded
 from demos.simulate.rollout import LOG_HZ, OutOfReach, Rollout, Unstable
 from demos.simulate.sensors import Reading, Rig
 from demos.simulate.trial import Trial, tasks
@@ -32,8 +33,6 @@ ANNOTATOR = "simulator"
 _REDRAWS = 12
 _BLOCK_S = 0.5
 _BREAK_EVERY = 15
-_SHARES = {"pick_place": 2.0}
-"""Tasks get one share of the episodes each, but for these."""
 
 Progress = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -67,7 +66,9 @@ def simulate(
     `tasks` are by default all that can be simulated. `flaws` gives the share of each variant, for
     all tasks or per task; by default each task's own mix. `size` is width and height of the
     images; `depth` adds depth images. `progress` is called with episodes done and in all.
-    The same seed and versions give the same episodes, but for their ids and dates.
+    The same seed and versions give the same episodes, but for their ids and dates. Those that the
+    store has already are left as they are, so that what was interrupted is run again and goes on;
+    only new ones are returned.
 
     Where no GL library is found, everything but images is recorded and one line says so.
     Raises UnknownName for a task or variant that is not there, MissingExtra without MuJoCo.
@@ -80,16 +81,25 @@ def simulate(
     seen = video and physics.gl_backend() is not None
     if video and not seen:
         _log.warning("no GL library: recording without images; to have them, %s", physics.GL_HINT)
-    plan = _plan(episodes, operators, seed, tasks, flaws)
+    plan = planned(episodes, seed, tasks, flaws)
+    known = recorded(store, VERSION)
     manifests: list[Manifest] = []
+    done = 0
     for number, operator in enumerate(crew(operators, seed)):
         mine = plan[number::operators]
         for manifest in _sitting(
-            store, operator, mine, [seed, number], size if seen else None, depth=depth and seen
+            store,
+            operator,
+            mine,
+            [seed, number],
+            size if seen else None,
+            known,
+            depth=depth and seen,
         ):
-            manifests.append(manifest)
+            manifests += [manifest] if manifest is not None else []
+            done += 1
             if progress is not None:
-                progress(len(manifests), episodes)
+                progress(done, episodes)
     return manifests
 
 
@@ -121,71 +131,20 @@ def attempt(task: str, variant: str, operator: Operator, seed: Sequence[int]) ->
     )
 
 
-def _plan(
-    episodes: int,
-    operators: int,
-    seed: int,
-    wanted: Sequence[str] | None,
-    flaws: Mapping[str, float] | Mapping[str, Mapping[str, float]] | None,
-) -> list[tuple[str, str]]:
-    """Say which task and variant each episode shows: quotas, shuffled, not dice."""
-    names = list(wanted) if wanted is not None else list(tasks)
-    split = _quota({name: _SHARES.get(name, 1.0) for name in names}, episodes)
-    plan = [
-        (name, variant)
-        for name, share in split.items()
-        for variant, count in _quota(_mix(name, flaws), share).items()
-        for _ in range(count)
-    ]
-    np.random.default_rng([seed, 7002]).shuffle(plan)
-    return [(str(name), str(variant)) for name, variant in plan]
-
-
-def _mix(
-    task: str, flaws: Mapping[str, float] | Mapping[str, Mapping[str, float]] | None
-) -> dict[str, float]:
-    known = tasks[task].variants
-    given = (flaws or {}).get(task, flaws) if flaws else known
-    if not isinstance(given, Mapping):
-        raise DemosError(f"the mix of {task} is {given!r}, not shares of variants").with_hint(
-            "write, for instance, {success: 0.7, dropped: 0.3}"
-        )
-    mix = {}
-    for name, share in given.items():
-        if isinstance(share, Mapping):
-            continue
-        if name not in known:
-            raise UnknownName.among(f"variant of {task}", str(name), known)
-        mix[name] = float(share)
-    return mix or dict(known)
-
-
-def _quota(shares: Mapping[str, float], count: int) -> dict[str, int]:
-    """Split `count` by shares: largest remainders get what is left over."""
-    total = sum(shares.values())
-    if total <= 0 or min(shares.values()) < 0:
-        raise DemosError(f"shares {dict(shares)} do not add up").with_hint(
-            "each must be 0 or more, one of them above 0"
-        )
-    exact = {name: share / total * count for name, share in shares.items()}
-    out = {name: int(value) for name, value in exact.items()}
-    rest = sorted(exact, key=lambda name: out[name] - exact[name])
-    for name in rest[: count - sum(out.values())]:
-        out[name] += 1
-    return out
-
-
 def _sitting(
     store: EpisodeStore,
     operator: Operator,
     plan: Sequence[tuple[str, str]],
     seed: Sequence[int],
     size: tuple[int, int] | None,
+    known: Mapping[Drawn, str],
     *,
     depth: bool,
-) -> Iterator[Manifest]:
+) -> Iterator[Manifest | None]:
+    """Record one operator's session; None for an episode that the store has already."""
     if not plan:
         return
+    images = f"{size[0]}x{size[1]}" if size else "none"
     rng = np.random.default_rng([*seed, 7003])
     rig = sensors.rig(rng)
     # so early that the last episode is not in the future
@@ -197,6 +156,15 @@ def _sitting(
             minutes, since_break = minutes + 3.0, 0.0
         drawn = [*seed, index]
         done = attempt(task, variant, operator.tired(since_break), drawn)
+        # resetting the scene takes a quarter of a minute, or half of one
+        spent = float(done.rollout.time_s[-1]) / 60.0 + float(rng.uniform(0.25, 0.5))
+        trial_minutes, trial_since_break = minutes, since_break
+        minutes, since_break = minutes + spent, since_break + spent
+        earlier = known.get((f"{task}/{variant}/{images}", tuple(drawn)))
+        if earlier is not None:
+            session = session or store.session(earlier)
+            yield None
+            continue
         if session is None:
             session = _session(operator, rig, done.rollout, began)
         recorder = Recorder(
@@ -211,9 +179,9 @@ def _sitting(
         recording = recorder.episode(
             origin="simulated",
             intent="recovery" if done.truth.intent == "recovery" else "nominal",
-            recorded_at=began + timedelta(minutes=minutes),
+            recorded_at=began + timedelta(minutes=trial_minutes),
             trial_index=index,
-            minutes_since_break=round(since_break, 2),
+            minutes_since_break=round(trial_since_break, 2),
             experience=operator.experience,
             factors=dict(trial.factors),
             declared_start=dict(trial.declared),
@@ -226,16 +194,16 @@ def _sitting(
                 "seed": [*drawn, done.redrawn],
                 "redrawn": done.redrawn,
                 "scene": trial.scene.parameters(),
-                "images": "rendered" if size else "none",
+                "images": images,
             },
         )
         noise = np.random.default_rng([*drawn, 7004])
-        with recording:
-            _record(recording, done, rig, noise, minutes * 60.0, size, depth=depth)
+        try:
+            _record(recording, done, rig, noise, trial_minutes * 60.0, size, depth=depth)
+        except BaseException:
+            recording.discard()  # unlike a person's, it can be had again
+            raise
         yield recording.finish()
-        # resetting the scene takes a quarter of a minute, or half of one
-        spent = float(done.rollout.time_s[-1]) / 60.0 + float(rng.uniform(0.25, 0.5))
-        minutes, since_break = minutes + spent, since_break + spent
 
 
 def _session(operator: Operator, rig: Rig, rollout: Rollout, began: datetime) -> Session:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from demos.store.episodes import EpisodeStore
 
 if TYPE_CHECKING:
+    from demos.store.encoding import Packet
     from demos.store.recorder import EpisodeRecording, Recorder
     from demos.store.recovery import recover
     from demos.store.verification import verify
@@ -14,12 +15,21 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EpisodeRecording": "recorder",
+    "Packet": "encoding",
     "Recorder": "recorder",
     "recover": "recovery",
     "verify": "verification",
     "withdraw": "withdrawal",
 }
-__all__ = ["EpisodeRecording", "EpisodeStore", "Recorder", "recover", "verify", "withdraw"]
+__all__ = [
+    "EpisodeRecording",
+    "EpisodeStore",
+    "Packet",
+    "Recorder",
+    "recover",
+    "verify",
+    "withdraw",
+]
 
 
 def __getattr__(name: str) -> Any:

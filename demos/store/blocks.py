@@ -187,7 +187,9 @@ class BlockLog:
 
     def _check_open(self) -> None:
         if self._fd < 0:
-            raise RecordingFailed(f"the recording {self.path.parent.name} is closed")
+            raise RecordingFailed(f"the recording {self.path.parent.name} is closed").with_hint(
+                "begin another episode"
+            )
         if self._failed is not None:
             raise self._refused(self._failed)
         if self._torn:

@@ -12,8 +12,9 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
+from demos import task as tasks
 from demos.errors import DemosError, RecordingFailed, UnknownName
-from demos.model import CameraInfo, Embodiment, Event, Manifest, Role, Span, StreamInfo
+from demos.model import CameraInfo, Embodiment, Event, Manifest, Role, Span, StreamInfo, Task
 from demos.model.records import LabelKind
 from demos.provenance import new_label
 from demos.store import disk, layout, recording
@@ -65,13 +66,13 @@ class EpisodeRecording:
         embodiment: Embodiment,
         header: recording.Header,
         *,
-        guideline: str,
+        task: Task,
         start_ns: int,
         on_full: OnFull,
         queue_images: int,
     ) -> None:
         self.id, self.start_ns = header.episode, start_ns
-        self._store, self._header, self._guideline = store, header, guideline
+        self._store, self._header, self._task = store, header, task
         self._paused, self._skipped = False, 0
         self._manifest: Manifest | None = None
         self._claim = claim(store.root, self.id)
@@ -121,6 +122,7 @@ class EpisodeRecording:
         It is acknowledged once encoded, in the order given. When the queue is full this waits or
         drops and reports, see `Recorder`. Raises RecordingFailed for an image of another size.
         """
+        self._refuse_closed()
         if self._paused:
             self._skipped += 1
             return
@@ -132,6 +134,11 @@ class EpisodeRecording:
         time_ns: the stamp of this packet's image. H.264 and HEVC come with start codes, and
         parameter sets before the first key image.
         """
+        self._refuse_closed()
+        if not isinstance(packet, Packet):
+            raise RecordingFailed(f"a {type(packet).__name__} is no packet").with_hint(
+                "wrap the encoded bytes: demos.Packet(data, pts, dts, key)"
+            )
         if self._paused:
             self._skipped += 1
             return
@@ -147,8 +154,13 @@ class EpisodeRecording:
         spans: Sequence[Span] = (),
         **more: Any,
     ) -> None:
-        """Record a whole label of this episode; it is published with it. `more` as in `Label`."""
-        more.setdefault("guideline", self._guideline)
+        """Record a whole label of this episode; it is published with it. `more` as in `Label`.
+
+        Raises SchemaMismatch for what is no label, UnknownName for words that the task does not
+        have.
+        """
+        tasks.refuse_other_words(self._task, of, value, spans)
+        more.setdefault("guideline", self._task.guideline)
         label = new_label(
             self.id, of, annotator=annotator, role=role, value=value, spans=spans, **more
         )
@@ -212,10 +224,7 @@ class EpisodeRecording:
         """
         if self._manifest is not None:
             return self._manifest
-        if not self._claim.held:
-            raise RecordingFailed(f"recording {self.id} is closed").with_hint(
-                "`demos recover STORE` publishes what was kept; what was discarded is gone"
-            )
+        self._refuse_closed()
         try:
             self._cameras.close()
             self._log.append(Kind.END, 0, b"")
@@ -267,6 +276,13 @@ class EpisodeRecording:
             self.finish()
         else:
             self._keep(error)
+
+    def _refuse_closed(self) -> None:
+        if not self._claim.held:
+            raise RecordingFailed(f"recording {self.id} is closed").with_hint(
+                "begin another episode; `demos recover STORE` publishes what was kept of one that "
+                "failed, what was discarded is gone"
+            )
 
     @property
     def _last_ns(self) -> int:

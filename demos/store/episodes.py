@@ -19,6 +19,7 @@ from demos.model import (
     Session,
     StoreInfo,
     Stream,
+    Tombstone,
 )
 from demos.model.records import Record
 from demos.provenance import new_id, now
@@ -148,6 +149,11 @@ class EpisodeStore:
     def is_withdrawn(self, episode: str) -> bool:
         """Say whether an episode was here and its session has been withdrawn."""
         return bool(_ULID.fullmatch(episode)) and self._tombstone(episode).exists()
+
+    def tombstones(self) -> list[Tombstone]:
+        """Read what is left of the episodes whose session was withdrawn."""
+        paths = sorted((self.root / "episodes").glob(f"*/*/{layout.TOMBSTONE}"))
+        return [self._read(Tombstone, path) for path in paths]
 
     def session(self, session: str) -> Session:
         """Read a session. Raises UnknownName."""

@@ -22,6 +22,7 @@ from demos.errors import StoreError
 from demos.model import Facts, Pose, Session
 from demos.model.records import Origin, Scalar
 from demos.provenance import made_by, new_id, now
+from demos.schema import refusing
 from demos.store.episode_recording import EpisodeRecording, RecordingCounters
 from demos.store.episodes import EpisodeStore
 from demos.store.images import OnFull
@@ -64,7 +65,8 @@ class Recorder:
     "drop" drops and reports (a robot cannot wait); by default a simulation waits.
     `tool` names the program in the provenance.
 
-    Raises UnknownName for an embodiment or task that nobody declared.
+    Raises UnknownName for an embodiment or task that nobody declared, SchemaMismatch for an
+    operator without a name.
     """
 
     def __init__(
@@ -83,9 +85,10 @@ class Recorder:
         self.embodiment = embodiments.load(embodiment, self.store.root)
         self.task = task
         tasks.load(task, self.store.root)
-        self.session = session or Session(
-            id=new_id(), embodiment=embodiment, operator=operator, started_at=now()
-        )
+        with refusing("session"):
+            self.session = session or Session(
+                id=new_id(), embodiment=embodiment, operator=operator, started_at=now()
+            )
         if (self.session.embodiment, self.session.operator) != (embodiment, operator):
             raise StoreError(
                 f"the session {self.session.id} is of {self.session.operator} on "
@@ -98,25 +101,27 @@ class Recorder:
         """Begin an episode. `start_ns` is its start on the clock of the stamps that follow.
 
         With the default of 0, stamps are nanoseconds since the episode's start; give the robot's
-        own reading of now to hand over its raw stamps.
+        own reading of now to hand over its raw stamps. Raises SchemaMismatch for facts that are
+        none.
         """
         root = self.store.root
         name = facts.get("task", self.task)
         task = tasks.load(name, root)
         known = {key: value for key, value in facts.items() if key not in _OF_PROVENANCE}
         origin = {key: value for key, value in facts.items() if key in _OF_PROVENANCE}
-        complete = Facts.model_validate(
-            {
-                "instruction": task.instruction,
-                "origin": "human",
-                "recorded_at": now(),
-                "trial_index": self._trials,
-                **known,
-                "task": name,
-                "provenance": made_by(self.tool, **origin),
-            },
-            strict=False,
-        )
+        with refusing("description of an episode"):
+            complete = Facts.model_validate(
+                {
+                    "instruction": task.instruction,
+                    "origin": "human",
+                    "recorded_at": now(),
+                    "trial_index": self._trials,
+                    **known,
+                    "task": name,
+                    "provenance": made_by(self.tool, **origin),
+                },
+                strict=False,
+            )
         self.store.add_session(self.session)
         header = Header(
             episode=new_id(),
@@ -130,7 +135,7 @@ class Recorder:
             self.store,
             self.embodiment,
             header,
-            guideline=task.guideline,
+            task=task,
             start_ns=start_ns,
             on_full=on_full,
             queue_images=self.queue_images,

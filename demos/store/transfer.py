@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from demos.errors import Damaged, DemosError
+from demos.errors import Damaged, DemosError, StoreError
 from demos.model import Manifest
 from demos.provenance import sha256_file
 from demos.schema import dump
@@ -45,6 +45,8 @@ def transfer(
     refused: list[tuple[str, str, str]] = []
     for number, episode in enumerate(ids, 1):
         try:
+            if target.is_withdrawn(episode):
+                _refuse_withdrawn(target, episode)
             if episode not in there:
                 _bring(source, target, episode)
                 brought.append(episode)
@@ -55,6 +57,12 @@ def transfer(
             progress(number, len(ids))
     known = tuple(episode for episode in ids if episode in there)
     return Transfer(tuple(brought), known, tuple(refused))
+
+
+def _refuse_withdrawn(target: EpisodeStore, episode: str) -> None:
+    raise StoreError(f"episode {episode} was withdrawn from {target.root}").with_hint(
+        "it is not taken back; delete the session on the rig too: `demos withdraw RIG SESSION`"
+    )
 
 
 def _bring(source: EpisodeStore, target: EpisodeStore, episode: str) -> None:
@@ -82,7 +90,7 @@ def _bring(source: EpisodeStore, target: EpisodeStore, episode: str) -> None:
             complete(target.root, episode)
     except BaseException:
         # what was renamed is whole and completed by `recover`; the rest was never promised
-        if not layout.episode_dir(target.root, episode).exists():
+        if (held.folder / EPISODE).exists():
             disk.remove(held.folder)
         raise
     finally:

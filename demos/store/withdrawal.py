@@ -10,12 +10,12 @@ from typing import Literal
 from demos.errors import DemosError, StoreError
 from demos.model import Tombstone
 from demos.model.records import Document, Ulid
-from demos.provenance import new_id, now
+from demos.provenance import new_id, now, sha256_bytes, source_identity
 from demos.schema import dump, read
 from demos.store import disk, layout, ledger, recording
 from demos.store.episodes import EpisodeStore
-from demos.store.publish import claim, publish_file
-from demos.store.staging import FINDINGS_RUN
+from demos.store.publish import claim, publish_file, publish_once
+from demos.store.staging import parquet
 
 INTENT = "withdraw.json"
 
@@ -39,7 +39,8 @@ class Withdrawal:
 
 
 def withdraw(store: EpisodeStore, session: str) -> Withdrawal:
-    """Delete the data of all episodes of a session, their labels, and its unpublished recordings.
+    """Delete the data of all episodes of a session, their labels, what was computed of them, and
+    its unpublished recordings.
 
     A tombstone stays in each episode's folder and the ledger says what was withdrawn: a frozen
     selection that names such an episode then says so. The session's own record, without data,
@@ -72,24 +73,56 @@ def finish(store: EpisodeStore, folder: Path) -> Withdrawal:
         intent = read(Intent, (folder / INTENT).read_bytes(), where=str(folder / INTENT))
         published, withdrawn = ledger.known(ledger.read_all(root))
         for episode in intent.episodes:
-            _bury(root, episode, intent, set(published), set(withdrawn))
+            _bury(store, episode, intent, set(published), set(withdrawn))
+        for path in sorted((root / "results").rglob("*.parquet")):
+            _thin(root, path, intent)
         disk.remove(folder)
         disk.sync_folder(folder.parent)
     return Withdrawal(intent.session, intent.episodes)
 
 
+def _thin(root: Path, path: Path, intent: Intent) -> None:
+    """Replace a part of some results by one without the rows of withdrawn episodes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, ValueError):
+        return  # damaged, which `demos verify` says; nobody can read it
+    if "episode" not in table.column_names:
+        return
+    gone = pc.is_in(table["episode"], value_set=pa.array(intent.episodes, pa.string()))
+    if not pc.any(gone).as_py():
+        return
+    rest = table.filter(pc.invert(gone))
+    if len(rest):
+        content = parquet(rest.to_pandas())
+        name = f"{path.stem.split('.')[0]}.{sha256_bytes(content)[:8]}.parquet"
+        publish_once(root, path.with_name(name), content)
+    name = layout.relative(root, path)
+    ledger.append(root, [ledger.Fact(name, action="withdrawn", note=f"session {intent.session}")])
+    disk.remove(path)
+    disk.sync_folder(path.parent)
+
+
 def _bury(
-    root: Path, episode: str, intent: Intent, published: set[str], withdrawn: set[str]
+    store: EpisodeStore, episode: str, intent: Intent, published: set[str], withdrawn: set[str]
 ) -> None:
+    root = store.root
     place, labels = layout.episode_dir(root, episode), layout.label_dir(root, episode)
     stone = place / layout.TOMBSTONE
     if not stone.exists():
-        tombstone = Tombstone(episode=episode, session=intent.session, withdrawn_at=intent.at)
+        tombstone = Tombstone(
+            episode=episode,
+            session=intent.session,
+            withdrawn_at=intent.at,
+            source=source_identity(store.manifest(episode).provenance),
+        )
         publish_file(root, stone, dump(tombstone))
     files = [path for path in place.iterdir() if path != stone]
     files += labels.iterdir() if labels.is_dir() else []
-    findings = layout.result_file(root, "findings", FINDINGS_RUN, episode)
-    files += [findings] if findings.exists() else []
     names = sorted(layout.relative(root, path) for path in files)
     ledger.append(
         root,

@@ -6,7 +6,10 @@ export class Review {
     Object.assign(this, { box, player, waiting: null, message: "" });
     this.reset(player.data);
     this.draft = this.readDraft();
-    if (this.draft) Object.assign(this, { outcome: this.draft.outcome, verdict: this.draft.verdict, dirty: new Set(this.draft.dirty) });
+    if (!this.draft) return;
+    Object.assign(this, { outcome: this.draft.outcome, verdict: this.draft.verdict, dirty: new Set(this.draft.dirty) });
+    if (JSON.stringify(this.draft.base) !== JSON.stringify(player.data.base))
+      this.message = "You saved something else since you began this edit; Save puts it on top.";
   }
 
   reset(data) {
@@ -16,8 +19,8 @@ export class Review {
   }
 
   get key() {
-    const { episode, reviewer, base } = this.player.data;
-    return `demos-draft:${reviewer}:${episode}:${base.phases}:${base.outcome}:${base.verdict}`;
+    const { episode, reviewer } = this.player.data;
+    return `demos-draft:${reviewer}:${episode}`;
   }
 
   readDraft() {
@@ -30,7 +33,8 @@ export class Review {
 
   keepDraft() {
     const { outcome, verdict } = this;
-    const draft = { outcome, verdict, phases: this.player.edit.spans, dirty: [...this.dirty] };
+    const { base } = this.player.data;
+    const draft = { outcome, verdict, phases: this.player.edit.spans, dirty: [...this.dirty], base };
     try {
       if (this.dirty.size) localStorage.setItem(this.key, JSON.stringify(draft));
       else localStorage.removeItem(this.key);
@@ -96,17 +100,9 @@ export class Review {
       return false;
     }
     this.message = "Saved.";
-    this.forgetDrafts(data);
     this.reset(data);
+    this.keepDraft();
     return true;
-  }
-
-  forgetDrafts({ reviewer, episode }) {
-    try {
-      for (const key of Object.keys(localStorage)) if (key.startsWith(`demos-draft:${reviewer}:${episode}:`)) localStorage.removeItem(key);
-    } catch {
-      return; // a browser without storage has no drafts
-    }
   }
 
   render() {

@@ -46,8 +46,9 @@ def on_save() -> None:
 
 def on_go() -> None:
     at = (number + int(st.session_state["player"].go)) % len(queue)
-    kept = {name: value for name, value in st.query_params.to_dict().items() if name != "t"}
-    st.query_params.from_dict({**kept, "episode": queue[at]})
+    # one by one: a name that a widget is bound to must not be set here
+    st.query_params["episode"] = queue[at]
+    st.query_params.pop("t", None)
 
 
 wide, narrow = st.columns([3.35, 1], gap="medium")

@@ -33,7 +33,8 @@ def problem(path: Path) -> str | None:
             return "the file does not end with its checksum: it is cut off or was rewritten"
         found = b"%08x" % _crc32c(file, end - 8)
     if stated[-8:] != found:
-        return f"the file's checksum is {found.decode()}, sealed as {stated[-8:]!r}"
+        sealed = stated[-8:].decode(errors="replace")
+        return f"the file's checksum is {found.decode()}, it was sealed with {sealed}"
     return None
 
 
