@@ -32,7 +32,7 @@ MOST_BYTES = 2**29
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LISTED = 2000
-_REHEARSAL_S = 300.0
+_REHEARSAL_S = 60.0
 _DEFLATE = 1100
 """No filter that h5py brings makes data smaller than one byte for this many."""
 _SMALL = 2**24
@@ -60,7 +60,7 @@ def places(path: Path) -> frozenset[str]:
     if not is_hdf5(path):
         return frozenset()
     try:
-        return _rehearsed(*_identity(path))
+        return _looked_through(path)
     except (DemosError, OSError, ValueError):
         return frozenset()
 
@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[Any]:
     whole_file(path.parent, path.name)
     if not is_hdf5(path):
         raise ImportFailed(f"{path.name} is no HDF5 file").with_hint(_COPY_AGAIN)
-    _rehearsed(*_identity(path))
+    _looked_through(path)
     try:
         file = h5py.File(path, "r", locking=False)
     except Exception as error:
@@ -156,6 +156,16 @@ def rows(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
     _bounded(place, row, "a row")
     for block in _blocks(found):
         yield from _read(found, place, block)
+
+
+def last_row(file: Any, place: str) -> npt.NDArray[Any]:
+    """Read the last row of numbers."""
+    found = _numbers(file, place)
+    if found.ndim == 0 or not found.size:
+        raise ImportFailed(f"{place} has no rows").with_hint(_COPY_AGAIN)
+    _bounded(place, found.size // found.shape[0] * found.dtype.itemsize, "a row")
+    row: npt.NDArray[Any] = _read(found, place, slice(found.shape[0] - 1, None))[0]
+    return row
 
 
 def text(file: Any, place: str) -> str:
@@ -258,16 +268,21 @@ def _touch(file: Any, place: str) -> None:
         node.id.get_num_chunks()
 
 
-def _identity(path: Path) -> tuple[str, int, int, int]:
+def _looked_through(path: Path) -> frozenset[str]:
     state = path.stat()
-    return str(path.absolute()), state.st_ino, state.st_mtime_ns, state.st_size
+    found = _rehearsal(str(path.absolute()), state.st_ino, state.st_mtime_ns, state.st_size)
+    if isinstance(found, str):
+        raise ImportFailed(f"{path.name} cannot be read: {found}").with_hint(_COPY_AGAIN)
+    return found
 
 
 @lru_cache(maxsize=64)
-def _rehearsed(path: str, inode: int, modified_ns: int, size: int) -> frozenset[str]:
-    """Look through a file in another process; raise ImportFailed where that does not survive."""
+def _rehearsal(path: str, inode: int, modified_ns: int, size: int) -> frozenset[str] | str:
+    """Look through a file in another process; what is wrong in words where that does not survive.
+
+    All of a file's identity is asked for, so that a file that changed is looked at again.
+    """
     code = "import sys; from demos.formats.hdf5 import rehearse; rehearse(sys.argv[1])"
-    name = Path(path).name
     here = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
@@ -277,20 +292,19 @@ def _rehearsed(path: str, inode: int, modified_ns: int, size: int) -> frozenset[
         done = subprocess.run(
             [sys.executable, "-P", "-c", code, path],
             capture_output=True,
-            timeout=_REHEARSAL_S,
+            timeout=_REHEARSAL_S + size / 1e7,
             check=False,
             env=here,
         )
-        listed = json.loads(done.stdout) if done.returncode == 0 else None
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        raise _damaged(name, error) from error
-    if listed is None:
-        ended = done.stderr.decode(errors="replace").strip().splitlines()
-        why = ended[-1] if ended and done.returncode > 0 else f"signal {-done.returncode}"
-        raise ImportFailed(f"{name} cannot be read: it ends the HDF5 library ({why})").with_hint(
-            _COPY_AGAIN
-        )
-    return frozenset(listed)
+        if done.returncode == 0:
+            return frozenset(json.loads(done.stdout))
+    except subprocess.TimeoutExpired:
+        return "the HDF5 library does not come to an end with it"
+    except (OSError, ValueError) as error:
+        return f"it could not be looked through: {error}"
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    why = said[-1] if said and done.returncode > 0 else f"signal {-done.returncode}"
+    return f"it ends the HDF5 library ({why})"
 
 
 def _plain(value: Any) -> Any:
