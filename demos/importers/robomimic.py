@@ -273,6 +273,8 @@ class _Demo:
     def _task(self, words: str) -> str:
         if self.source.options.task:
             return self.source.options.task
+        if isinstance(task := self.said.get("task"), str) and task:
+            return task_id(task)
         if name := self.source.header.name:
             self.notes.assumed.append("task: named after the environment")
             return task_id(name)
