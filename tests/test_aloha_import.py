@@ -221,6 +221,17 @@ def test_unitrees_flavour_has_words_and_no_velocities(tmp_path: Path) -> None:
     assert draft.session.embodiment == "unknown"
 
 
+def test_fourteen_columns_of_another_robot_are_not_called_alohas(tmp_path: Path) -> None:
+    path = record(tmp_path / "episode_0.hdf5")
+    change(path, "is_edited", np.array([0], np.uint8))
+
+    draft = only(path)
+
+    assert draft.streams["joint_position"].channels[0] == "qpos_0"
+    assert set(draft.streams["joint_position"].units) == {"unknown"}
+    assert draft.session.embodiment == "unknown"
+
+
 def test_substeps_that_only_repeat_the_instruction_are_no_label(tmp_path: Path) -> None:
     path = record(tmp_path / "episode_0.hdf5")
     change(path, "language_raw", np.array([b"wipe"]))

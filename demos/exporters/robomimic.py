@@ -92,7 +92,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """A part of an episode that may be trained on: the moments of its steps, (n,).
+    """A part of an episode that may be trained on: the moments of its steps, (n,), and their rate.
 
     `ends` says that it reaches the end of the episode.
     """
@@ -100,6 +100,7 @@ class _Part:
     episode: Episode
     streams: Mapping[str, Stream]
     moments: Nanoseconds
+    rate_hz: float
     choices: Choices
     ends: bool
 
@@ -132,7 +133,7 @@ def _episode(out: _File, item: Chosen, choices: Choices) -> Written:
     try:
         for name, moments_of in zip(names, parts, strict=True):
             last = bool(moments_of[-1] == moments[-1])
-            part = _Part(episode, streams, moments_of, choices, last)
+            part = _Part(episode, streams, moments_of, rate, choices, last)
             told = _demo(out.data.create_group(name), part, out.disk)
             notes += [note for note in told if note not in notes]
             out.disk.check()
@@ -198,13 +199,15 @@ def _demo(group: Any, part: _Part, disk: Disk) -> list[str]:
         group["rewards"] = rewards
     if "dones" not in group:
         group["dones"] = (np.arange(len(moments)) == len(moments) - 1).astype(np.int64)
-    _describe(group, episode, moments, outcome if part.ends or outcome != "success" else "")
+    _describe(group, part, outcome if part.ends or outcome != "success" else "")
     return [note for note in notes if note]
 
 
-def _describe(group: Any, episode: Episode, moments: Nanoseconds, outcome: str) -> None:
+def _describe(group: Any, part: _Part, outcome: str) -> None:
+    episode, moments = part.episode, part.moments
     group.attrs["num_samples"] = len(moments)
     group.attrs["episode"], group.attrs["task"] = episode.id, episode.task
+    group.attrs["rate_hz"] = part.rate_hz
     group.attrs["start_ns"], group.attrs["end_ns"] = int(moments[0]), int(moments[-1])
     if outcome:
         group.attrs["outcome"] = outcome

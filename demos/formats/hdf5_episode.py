@@ -104,7 +104,10 @@ class EpisodeFile:
         """
         streams: dict[str, Stream] = {}
         parameters: dict[str, Any] = {}
-        for place in sorted(hdf5.places(self.path) - self.used, key=counted):
+        places = hdf5.places(self.path)
+        if len(places) >= hdf5.MOST_LISTED:
+            self.notes.missing.append(f"all datasets but the first {hdf5.MOST_LISTED}")
+        for place in sorted(places - self.used, key=counted):
             self.used.add(place)
             name = _stream_name(place)
             try:
