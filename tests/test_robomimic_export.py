@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -15,7 +16,7 @@ import pytest
 
 import demos
 from demos import alignment
-from demos.exporters import Choices, Chosen, ExportReport, Written
+from demos.exporters import Choices, Chosen, ExportReport, LeftOut, Written
 from demos.exporters.robomimic import Robomimic
 from demos.formats.robomimic_example import MODEL, write
 from demos.importers import import_source
@@ -301,13 +302,37 @@ def test_an_episode_labelled_as_not_for_training_stays(tmp_path: Path) -> None:
 def test_chosen_streams_and_a_rate_hold(lab: demos.Store, tmp_path: Path) -> None:
     picked = lab.select("factor.number == 0")
 
-    picked.export(tmp_path / "out", to="robomimic", rate_hz=10, streams=["wrench.right_wrist"])
+    report = picked.export(
+        tmp_path / "out", to="robomimic", rate_hz=10, streams=["wrench.right_wrist", "wrench.tail"]
+    )
 
+    assert "there is no stream wrench.tail" in report.written[0].notes
     with h5py.File(tmp_path / "out") as file:
         demo = file["data/demo_0"]
         assert set(demo["obs"]) == {"wrench_right_wrist", "egocentric_image"}
         assert len(demo["actions"]) == 20
         assert json.loads(file["data"].attrs["env_args"])["env_kwargs"]["control_freq"] == 10
+
+
+def test_streams_and_cameras_that_cannot_go_out_do_not_stop_the_rest(
+    lab: demos.Store, tmp_path: Path
+) -> None:
+    first, second = lab.select("factor.object == 'box'").chosen()
+    twins, blind = first.open(), second.open()
+    wrench = twins.streams["wrench.right_wrist"]
+    twins.streams = {**twins.streams, "wrench_right_wrist": wrench}
+    camera = SimpleNamespace(time_ns=np.empty(0, np.int64), info=None)
+    blind.cameras = {"dark": camera, **blind.cameras}
+    chosen = [Chosen(first.manifest, lambda: twins), Chosen(second.manifest, lambda: blind)]
+
+    left_out, written = Robomimic().write(chosen, tmp_path / "out", Choices())
+
+    assert isinstance(left_out, LeftOut)
+    assert "two streams are called obs/wrench_right_wrist" in left_out.reason
+    assert isinstance(written, Written)
+    with h5py.File(tmp_path / "out") as file:
+        assert list(file["data"]) == list(written.names)
+        assert "dark_image" not in file[f"data/{written.names[0]}/obs"]
 
 
 def test_a_full_disk_is_our_error_and_leaves_nothing(lab: demos.Store, tmp_path: Path) -> None:

@@ -210,6 +210,7 @@ def test_robosuites_own_files_come_in_with_their_date(tmp_path: Path) -> None:
     draft = drafts(path)["demo_1"]
 
     assert draft.session.started_at == datetime(2021, 4, 17, 9, 5, 7, tzinfo=UTC)
+    assert any("taken as UTC" in text for text in draft.facts.provenance.assumed)
     assert (draft.facts.task, draft.session.embodiment) == ("stack", "Sawyer")
     assert draft.streams["action"].time_ns[1] == 25_000_000
     assert draft.labels == ()

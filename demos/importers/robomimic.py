@@ -75,9 +75,9 @@ class _Source:
         """Read the header and make the session."""
         header = layout.header(file)
         home = sitting(
-            path.parent,
+            path,
             " and ".join(header.robots),
-            header.began or modified(path),
+            header.began,
             body=options.embodiment,
             operator=options.operator,
             store=options.store,
@@ -104,6 +104,8 @@ class _Demo:
         self.source, self.name, self.scratch = source, name, scratch
         self.file, self.root = source.file, f"data/{name}"
         self.notes = Notes(assumed=list(source.sitting.assumed))
+        if source.header.began is not None:
+            self.notes.assumed.append("date: the file's own, taken as UTC")
         self.digest = hashlib.sha256()
         self.said: dict[str, Any] = {}
         self.steps, self.rate_hz = 0, layout.RATE_HZ
