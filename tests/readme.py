@@ -11,6 +11,7 @@ from demos import embodiment, task
 from demos._content import content
 from demos.checks import checks
 from demos.cli import command
+from demos.exporters import exporters
 from demos.importers import importers
 from demos.metrics import metrics
 from demos.proposals import proposals
@@ -21,7 +22,12 @@ MARK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def tables() -> dict[str, str]:
     """Return each table of the README as Markdown, by the name in its mark."""
-    return {"commands": _commands(), "plugins": _plugins(), "benchmarks": _benchmarks()}
+    return {
+        "commands": _commands(),
+        "formats": _formats(),
+        "plugins": _plugins(),
+        "benchmarks": _benchmarks(),
+    }
 
 
 def filled(text: str) -> str:
@@ -46,12 +52,17 @@ def _commands() -> str:
     return _table(["command", "what it does"], rows)
 
 
-def _plugins() -> str:
+def _formats() -> str:
     rows = [
-        ["importer", f"`{name}`", _first(plugin.__doc__ or "")]
-        for name, plugin in importers.items()
+        [way, f"`{name}`", _first(plugin.__doc__ or ""), plugin.loses]
+        for way, plugins in (("in", importers), ("out", exporters))
+        for name, plugin in plugins.items()
     ]
-    rows += [["check", f"`{name}`", each.summary] for name, each in checks.items()]
+    return _table(["", "format", "what", "loses"], rows)
+
+
+def _plugins() -> str:
+    rows = [["check", f"`{name}`", each.summary] for name, each in checks.items()]
     rows += [["metric", f"`{name}` [{each.unit}]", each.summary] for name, each in metrics.items()]
     rows += [["proposal", f"`{name}`", each.summary] for name, each in proposals.items()]
     rows += [
