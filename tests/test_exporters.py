@@ -29,7 +29,7 @@ def lab(made: demos.Store, tmp_path: Path) -> demos.Store:
 
 
 def facts_of(lab: demos.Store) -> list[tuple[Path, int]]:
-    """List the files with their times, without the catalog's: it is derived, and locked to read."""
+    """List the files with their times, without the catalog's: reading it touches its lock."""
     files = (path for path in lab.root.rglob("*") if path.is_file())
     return sorted((p, p.stat().st_mtime_ns) for p in files if not p.name.startswith("catalog."))
 
