@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demos import alignment
-from demos.model import Stream, StreamInfo
+from demos.model import Episode, Stream, StreamInfo
 from tests.examples import example
+from tests.scripted import ImagesInMemory
 
 
 def stream(time_ns: list[int] | np.ndarray, values: np.ndarray, **info: object) -> Stream:
@@ -110,3 +111,37 @@ def test_a_window_at_500_hz_for_30_steps_a_second_leaves_none_out() -> None:
 
     assert length == 18
     assert alignment.windows_loss("force", force, moments, length).lost == 0
+
+
+def test_a_stream_that_says_nothing_between_the_steps_loses_nothing() -> None:
+    early = stream([0, 10], np.array([[0.0], [1.0]]))
+
+    [lost] = alignment.loss("mode", early, np.array([20, 30]), "previous")
+
+    assert (lost.samples, lost.worst, lost.rms) == (0, 0.0, 0.0)
+
+
+def test_a_camera_that_trembles_keeps_the_rate_it_has_on_the_whole() -> None:
+    # two of three steps are 34 ms long, the third makes up for them: a median of 29.4 Hz
+    trembling = np.arange(300) * 33_333_333 + np.tile([0, 700_000, 1_400_000], 100)
+
+    def asked(stamps: np.ndarray, declared: float | None) -> float:
+        camera = ImagesInMemory(stamps, np.zeros((len(stamps), 2, 2, 3), np.uint8))
+        camera.info = camera.info.model_copy(update={"rate_hz": declared})
+        return alignment.step_rate_hz(Episode(example("empty").manifest, {}, {"head": camera}))
+
+    assert round(1e9 / np.median(np.diff(trembling))) == 29
+    assert asked(trembling, 30.0) == asked(trembling, None) == 30.0
+    assert asked(trembling, 60.0) == 30.0
+    assert asked(np.delete(trembling, range(100, 130)), 30.0) == 30.0
+    assert asked(np.arange(50) * 40_000_000, 30.0) == 25.0
+
+
+def test_an_episode_asks_for_the_rate_of_its_camera_or_else_of_its_state() -> None:
+    filmed = example("clean_pick")
+    state = stream(np.arange(40) * 50_000_000, np.zeros((40, 1)))
+    opaque = Episode(filmed.manifest, {"state": state}, {})
+
+    assert alignment.step_rate_hz(filmed) == 15.0
+    assert alignment.step_rate_hz(opaque) == 20.0
+    assert alignment.step_rate_hz(Episode(filmed.manifest, {}, {})) == alignment.USUAL_HZ

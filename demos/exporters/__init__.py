@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 from demos._registry import Registry
+from demos.alignment import Action as Action
 from demos.alignment import Loss
 from demos.errors import DemosError, StoreError
 from demos.model import Episode, Manifest
@@ -18,10 +19,6 @@ from demos.store import disk
 
 Progress = Callable[[int, int, str], None]
 """Called after each episode with how many are done, of how many, and its id."""
-
-Action = Literal["joint", "joint_delta", "end_effector", "end_effector_delta", "rotation_6d"]
-"""What an action says: target joints; their change a step; target pose of each hand (position,
-quaternion xyzw) or its change; the pose with its rotation as two columns of the matrix."""
 
 
 class ExportFailed(DemosError):

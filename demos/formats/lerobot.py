@@ -31,12 +31,13 @@ _V3_VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column or camera; `names` has one entry per channel, or none where none fit."""
+    """One column or camera: a name per channel or none, or words that an annotation counts."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Everything the metadata of a folder says, held against the files that are there.
+    """What the metadata of a folder says, held against the files that are there.
 
     entries: the episodes whose data file is there. absent: promised, with no data file.
     contradictions: where metadata and files disagree, in words.
@@ -267,7 +268,7 @@ def _v3_entries(
             else:
                 entries[entry.index] = entry
     absent = set(range(info.total_episodes or 0)) - set(entries)
-    there = {data: (root / data).exists() for data in {e.data for e in entries.values()}}
+    there = {e.data: (root / e.data).exists() for e in entries.values()}
     absent |= {index for index, entry in entries.items() if not there[entry.data]}
     here = [entries[index] for index in sorted(entries) if there[entries[index].data]]
     return tuple(here), tuple(sorted(absent))
@@ -344,12 +345,13 @@ def _feature(name: str, plain: object, said: list[str]) -> Feature:
     known = tuple(n for n in sizes if n is not None) if None not in sizes else ()
     dtype = str(given.get("dtype"))
     names = tuple(_flat_names(given.get("names")))
-    if dtype in ("video", "image"):
+    words = names if name.startswith("annotation.") and known == (1,) else ()
+    if words or dtype in ("video", "image"):
         names = ()
     elif names and len(names) != math.prod(known):
         said.append(f"{INFO} gives {len(names)} names to the {math.prod(known)} values of {name}")
         names = ()
-    return Feature(name, dtype, known, names)
+    return Feature(name, dtype, known, names, words)
 
 
 def _flat_names(names: object, depth: int = 4) -> Iterable[str]:

@@ -6,15 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from demos import mapping
 from demos.formats.lerobot import Entry, Survey
 from demos.formats.notes import Notes
 from demos.formats.steps import Steps, counts_on
-from demos.model import Event, Label, Nanoseconds, Span, Stream, StreamInfo
+from demos.model import Embodiment, Event, Label, Nanoseconds, Span, Stream, StreamInfo
+from demos.model.records import LabelKind
 from demos.provenance import new_label
 
+_KINDS: dict[str, LabelKind] = {"phase": "phases", "grasp": "grasps", "outcome": "outcome"}
+"""Columns `annotation.<this>` become labels of that kind, which is how we write them."""
 
-def channel_names(survey: Survey, column: str, values: Any, notes: Notes) -> tuple[str, ...]:
-    """Name the channels of a column (n, C): as the source does, GR00T's group before the name."""
+_NONE = "none"
+
+
+def channel_names(
+    survey: Survey, column: str, values: Any, notes: Notes, body: Embodiment | None = None
+) -> tuple[str, ...]:
+    """Name the channels of a column (n, C): as the source does, GR00T's group before the name.
+
+    A name that the body knows needs no group.
+    """
     width = values.shape[1]
     short = column.rsplit(".", 1)[-1]
     if values.ndim > 2:
@@ -33,7 +45,11 @@ def channel_names(survey: Survey, column: str, values: Any, notes: Notes) -> tup
         start, end = span.get("start"), span.get("end")
         if isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= width:
             prefix[start:end] = [f"{group}."] * (end - start)
-    return tuple(f"{before}{name}" for before, name in zip(prefix, names, strict=True))
+    bare = set(names) - set(mapping.connect(names, body).unknown) if body is not None else set()
+    return tuple(
+        name if name in bare else f"{before}{name}"
+        for before, name in zip(prefix, names, strict=True)
+    )
 
 
 def hold_against(entry: Entry, steps: Steps, notes: Notes) -> None:
@@ -70,6 +86,8 @@ def words_of(
     runs: dict[str, list[tuple[int, Any]]] = dict(steps.words)
     for column, values in {**steps.numbers, **steps.keys}.items():
         texts = survey.subtasks if column == "subtask_index" else survey.tasks
+        if (feature := survey.info.features.get(column)) is not None and feature.words:
+            texts = dict(enumerate(feature.words)) | {-1: _NONE}
         worded = column in ("task_index", "subtask_index") or column.startswith("annotation.")
         if worded and values.dtype.kind in "iu" and values.size == len(values) and texts:
             flat = values.reshape(-1)
@@ -80,17 +98,52 @@ def words_of(
     by_task = [text for _, text in runs.get("task_index", ()) if isinstance(text, str)]
     instruction = (by_task or list(entry.tasks) or [""])[0]
     labels, events = [], []
+    tracks: dict[LabelKind, dict[str, list[tuple[int, Any]]]] = {}
     for column, run in runs.items():
         if column == "task_index" and len(run) == 1:
             continue
-        if column.startswith("annotation.") and column.endswith("task_description"):
+        kind = _KINDS.get(column.split(".")[1]) if column.startswith("annotation.") else None
+        if kind is not None:
+            tracks.setdefault(kind, {})[column] = run
+        elif column.startswith("annotation.") and column.endswith("task_description"):
             labels.append(_instruction(column, run, time_ns, notes.id))
         else:
             events += [
                 Event(name=column[:200], time_ns=int(time_ns[row]), values={"value": value})
                 for row, value in run
             ]
+    labels += [_track(kind, columns, time_ns, notes.id) for kind, columns in tracks.items()]
     return instruction, tuple(labels), tuple(sorted(events, key=lambda e: e.time_ns))
+
+
+def _track(
+    kind: LabelKind,
+    columns: dict[str, list[tuple[int, Any]]],
+    time_ns: Nanoseconds,
+    episode: str,
+) -> Label:
+    """Make one label of the columns `annotation.<kind>.<tier>`, or of a word for all rows."""
+    spans, value = [], ""
+    for column, run in columns.items():
+        tier = ".".join(column.split(".")[2:])
+        ends = [*(int(time_ns[row]) for row, _ in run[1:]), int(time_ns[-1])]
+        for (row, word), end in zip(run, ends, strict=True):
+            if not isinstance(word, str) or word == _NONE:
+                continue
+            if tier:
+                start = int(time_ns[row])
+                spans.append(Span(start_ns=start, end_ns=end, tier=tier, value=word[:200] or "-"))
+            else:
+                value = word
+    return new_label(
+        episode,
+        kind,
+        annotator="unknown (source)",
+        role="machine",
+        value=value,
+        spans=sorted(spans, key=lambda span: (span.start_ns, span.tier)),
+        note=f"LeRobot column {', '.join(columns)}",
+    )
 
 
 def _instruction(

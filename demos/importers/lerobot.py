@@ -183,8 +183,9 @@ def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
         notes.find("column", f"{column} could not be kept: {reason}", "mend it in the source")
     made: dict[str, Stream] = {}
     for column, values in steps.numbers.items():
-        channels = channel_names(source.survey, column, values, notes)
         role = _ROLES.get(column)
+        known = source.body if role else None
+        channels = channel_names(source.survey, column, values, notes, known)
         name = word(column.removeprefix("observation."))
         name = name if name not in made else word(column)
         if role and values.ndim == 2:

@@ -112,7 +112,7 @@ def motions(episode: Episode) -> tuple[Motion, ...]:
     compare.
     """
     hands = effectors(episode)
-    poses = [_stream(episode, f"pose.{_wrist(hand)}") for hand in hands]
+    poses = [_stream(episode, f"pose.{wrist(hand)}") for hand in hands]
     known = [s for s in poses if s is not None and s.values.shape[1:] == (7,)]
     if known and len(known) == len(hands):
         signals = [conditioned(s, cutoff_hz=_ANTI_ALIAS_HZ) for s in known]
@@ -121,9 +121,10 @@ def motions(episode: Episode) -> tuple[Motion, ...]:
     if joints is None:
         return ()
     signal = conditioned(joints, cutoff_hz=_ANTI_ALIAS_HZ)
-    chain = _chain(episode, joints.channels)
-    if chain is not None:
-        return _shared(hands, _placed(signal, joints.channels, chain, hands), "forward kinematics")
+    known_chain = chain(episode, joints.channels)
+    if known_chain is not None:
+        placed = _placed(signal, joints.channels, known_chain, hands)
+        return _shared(hands, placed, "forward kinematics")
     number = {name: i for i, name in enumerate(joints.channels)}
     moved = [
         (hand, [number[name] for name in hand.arm if name in number])
@@ -135,7 +136,7 @@ def motions(episode: Episode) -> tuple[Motion, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chain:
+class Chain:
     """An MJCF file below `sim/`, the recorded joints it has, and the site of each effector."""
 
     model: str
@@ -143,7 +144,7 @@ class _Chain:
     sites: dict[str, str]
 
 
-def _chain(episode: Episode, channels: tuple[str, ...]) -> _Chain | None:
+def chain(episode: Episode, channels: tuple[str, ...]) -> Chain | None:
     """Say how to compute where hands are; None where that cannot be known.
 
     A body without a model of its own may name one that has the same arms: notes.arm_kinematics,
@@ -159,15 +160,15 @@ def _chain(episode: Episode, channels: tuple[str, ...]) -> _Chain | None:
     declared = {joint.name for joint in described.joints if joint.unit == "rad"}
     joints = tuple(name for name in channels if name in declared)
     known = all(hand.name in sites and set(hand.arm) <= set(joints) for hand in effectors(episode))
-    return _Chain(model, joints, sites) if model and joints and known else None
+    return Chain(model, joints, sites) if model and joints and known else None
 
 
 def _placed(
-    joints: Conditioned, channels: tuple[str, ...], chain: _Chain, hands: tuple[Effector, ...]
+    joints: Conditioned, channels: tuple[str, ...], chain: Chain, hands: tuple[Effector, ...]
 ) -> list[Conditioned]:
     columns = [channels.index(name) for name in chain.joints]
     poses = physics.forward_kinematics(
-        _model(chain.model),
+        model(chain.model),
         chain.joints,
         joints.values[:, columns],
         [chain.sites[hand.name] for hand in hands],
@@ -176,7 +177,8 @@ def _placed(
 
 
 @cache
-def _model(path: str) -> Any:
+def model(path: str) -> Any:
+    """Compile the MJCF file of a chain, once."""
     return physics.load_model(path)
 
 
@@ -268,6 +270,7 @@ def _stream(episode: Episode, name: str) -> Stream | None:
     return stream if stream is not None and len(stream) >= 2 and stream.values.ndim == 2 else None
 
 
-def _wrist(hand: Effector) -> str:
+def wrist(hand: Effector) -> str:
+    """Name the place of a hand's wrist, as in `pose.right_wrist`."""
     place = hand.wrench.removeprefix("wrench.")
     return place or hand.name.replace("hand", "wrist")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from demos.store.encoding import Encoder, Packet, mux
 from demos.store.packets import PacketIndex, index_file
 
 __all__ = ["Encoder", "Packet", "PacketIndex", "VideoCamera", "index_file", "mux"]
+
+_READ_AT_ONCE = 64
 
 
 class VideoCamera:
@@ -70,6 +72,20 @@ class VideoCamera:
                 self._decoder = None
                 raise self._damaged(f"cannot be decoded: {error}") from error
         return out
+
+    def packets(self, start: int, end: int) -> Iterator[bytes]:
+        """Read packets [start, end) in decode order, each compared with its checksum.
+
+        Raises Damaged where the file is not what was indexed.
+        """
+        try:
+            with self.path.open("rb") as file:
+                for first in range(start, end, _READ_AT_ONCE):
+                    yield from self._bytes(
+                        file.fileno(), first, min(first + _READ_AT_ONCE, end) - 1
+                    )
+        except FileNotFoundError as error:
+            raise self._damaged("is missing") from error
 
     def problems(self) -> list[str]:
         """Read every packet, compare its checksum and decode every image; say what is wrong."""

@@ -7,9 +7,10 @@ say of a stream.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ import numpy.typing as npt
 from demos import timeline
 from demos.model import Camera, Episode, Nanoseconds, Stream
 from demos.timeline import How
+
+Action = Literal["joint", "joint_delta", "end_effector", "end_effector_delta", "rotation_6d"]
+"""What an action says: target joints; their change a step; target pose of each hand (position,
+quaternion xyzw) or its change; the pose with its rotation as two columns of the matrix."""
 
 USUAL_HZ = 30.0
 """Where neither a person nor a camera says how many steps a second has."""
@@ -58,12 +63,28 @@ def step_rate_hz(episode: Episode) -> float:
     """Return how many steps a second an episode asks for: its slowest camera's rate, or its
     state's where that is slower than 100 Hz; 30 Hz otherwise.
     """
-    rates = [timeline.rate_hz(np.sort(c.time_ns)) for c in episode.cameras.values()]
-    if not rates and (state := episode.streams.get("joint_position")) is not None:
-        rates = [rate for rate in [timeline.rate_hz(np.sort(state.time_ns))] if rate <= 100.0]
+    rates = [_images_hz(camera) for camera in episode.cameras.values()]
+    for name in ("joint_position", "state"):
+        if not rates and (state := episode.streams.get(name)) is not None:
+            rates = [rate for rate in [timeline.rate_hz(np.sort(state.time_ns))] if rate <= 100.0]
     known = [rate for rate in rates if np.isfinite(rate)]
     # 29.97 and 30.02 are both what people call 30
     return float(round(min(known), 0) or min(known)) if known else USUAL_HZ
+
+
+def _images_hz(camera: Camera) -> float:
+    """The rate that a camera keeps: the declared one, or its mean; else what it usually does."""
+    stamps = np.sort(camera.time_ns)
+    usual = timeline.rate_hz(stamps)
+    if not np.isfinite(usual):
+        return usual
+    declared = camera.info.rate_hz
+    mean = float(round((len(stamps) - 1) * 1e9 / int(stamps[-1] - stamps[0])))
+    # the median of jittered steps can be off by a Hz, and no image then belongs to one step
+    for rate in (declared, mean):
+        if rate and keeps_rate(stamps, rate):
+            return rate
+    return declared if declared and abs(declared - usual) <= 0.1 * usual else usual
 
 
 def steps(start_ns: int, end_ns: int, rate_hz: float, camera: Camera | None = None) -> Nanoseconds:
@@ -123,9 +144,11 @@ def loss(name: str, stream: Stream, moments: Nanoseconds, how: How) -> list[Loss
     """
     ordered = timeline.repaired(stream)
     inside = (ordered.time_ns >= moments[0]) & (ordered.time_ns <= moments[-1])
-    own, truth = ordered.time_ns[inside], ordered.values[inside].reshape(int(inside.sum()), -1)
+    own = ordered.time_ns[inside]
+    flat = len(own), math.prod(ordered.values.shape[1:])  # -1 cannot be told where none is inside
+    truth = ordered.values[inside].reshape(flat)
     sampled = Stream(moments, timeline.at(ordered, moments, how), ordered.info)
-    rebuilt = timeline.at(sampled, own, how).reshape(len(own), -1)
+    rebuilt = timeline.at(sampled, own, how).reshape(flat)
     off = np.abs(truth.astype(np.float64) - rebuilt.astype(np.float64))
     units = ordered.info.units if len(ordered.info.units) == off.shape[1] else None
     found = []
