@@ -32,6 +32,8 @@ _MODELS = {"none": "", "plumb_bob": "plumb_bob", "rational": "rational_polynomia
            "fisheye": "equidistant"}  # fmt: skip
 _LATEST_NS = 2**31 * 1_000_000_000
 _STRING = "std_msgs/msg/String"
+_AT_ONCE = 32
+"""Images decoded at once: each call begins at a key image anew."""
 
 
 @exporters.adding("mcap")
@@ -209,10 +211,8 @@ def _camera_channels(
             form = FORMATS[codec]
         else:
             data, form = _again(camera), "h264"
-            notes.append(
-                f"camera {name}: encoded again as H.264, with loss, because "
-                f"{codec or 'its video'} cannot be sent image by image as it is"
-            )
+            reason = _reason(index)
+            notes.append(f"camera {name}: encoded again as H.264, with loss, because {reason}")
         told = _moving(name, camera, start_ns, (data, form), types)
         yield Channel(f"{place}/compressed_video", VIDEO, own, told)
     if camera.info.intrinsics is not None:
@@ -225,6 +225,16 @@ def _in_order(index: PacketIndex) -> bool:
     """Say whether every packet is an image of the episode, shown in the order of decoding."""
     whole = np.array_equal(index.order, np.arange(len(index.pts)))
     return bool(whole and index.key[0] and index.codec in FORMATS)
+
+
+def _reason(index: PacketIndex | None) -> str:
+    if index is None:
+        return "it has no file"
+    if index.codec not in FORMATS:
+        return f"no message holds {index.codec}"
+    if len(index.order) != len(index.pts):
+        return "it was cut out of a longer video"
+    return "its images lean on later ones (B-frames)"
 
 
 def _still(name: str, camera: Any, start_ns: int, form: str, types: Types) -> Messages:
@@ -258,13 +268,13 @@ def _again(camera: Camera) -> Iterator[bytes]:
     from demos.store.encoding import Encoder
 
     encoder: Encoder | None = None
-    for number in range(len(camera)):
-        [image] = camera.images([number])
-        if encoder is None:
-            rate = camera.info.rate_hz or 30.0
-            encoder = Encoder(image.shape[1], image.shape[0], rate)
-        for packet in encoder.encode(image):
-            yield (encoder.extradata if packet.key else b"") + packet.data
+    for first in range(0, len(camera), _AT_ONCE):
+        for image in camera.images(range(first, min(first + _AT_ONCE, len(camera)))):
+            if encoder is None:
+                rate = camera.info.rate_hz or 30.0
+                encoder = Encoder(image.shape[1], image.shape[0], rate)
+            for packet in encoder.encode(image):
+                yield (encoder.extradata if packet.key else b"") + packet.data
 
 
 def _lens(name: str, info: CameraInfo, moment_ns: int, types: Types) -> Messages:
