@@ -329,5 +329,5 @@ def _looks_like(source: Path, below: Sequence[Path]) -> str:
     for path in (source, *below):
         for sign, kind in _SIGNS:
             if path.name == sign or (sign.startswith(".") and sign in path.suffixes[:1]):
-                return f"no known format; it looks like {kind}, which this release does not read"
+                return f"no known format; it looks like {kind}, which cannot be read here"
     return "no known format"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -130,9 +130,10 @@ def mux(
 ) -> PacketIndex:
     """Copy packets into a faststart mp4 and index it; nothing is encoded again.
 
-    packets: in decode order. time_ns: (images,), stamps in display order, kept as they are in the
-    index; the mp4 itself starts at zero and rounds them to microseconds, each later than the one
-    before. size: (width, height) that the packets are claimed to have.
+    packets: in decode order; a sequence may read each when it is asked for. time_ns: (images,),
+    stamps in display order, kept as they are in the index; the mp4 itself starts at zero and
+    rounds them to microseconds, each later than the one before. size: (width, height) that the
+    packets are claimed to have.
 
     Raises RecordingFailed where packets are no video, change size, or do not fit the stamps;
     StoreError where the disk refuses or the file exists.
@@ -141,7 +142,7 @@ def mux(
 
     if path.exists():
         raise StoreError(f"{path} is there already; video is never overwritten")
-    held = list(packets)
+    held = packets if isinstance(packets, Sequence) else list(packets)
     if not held or len(held) != len(time_ns):
         raise RecordingFailed(f"{path.name}: {len(held)} packets for {len(time_ns)} stamps")
     if not held[0].key:
@@ -192,6 +193,35 @@ def encode(
     packets += encoder.flush()
     size = (encoder.width, encoder.height)
     return mux(path, packets, time_ns, extradata=encoder.extradata, size=size)
+
+
+class _Reel(Sequence[Packet]):
+    """Encoded images that are shown in the order in which they are decoded, read when asked for."""
+
+    def __init__(self, images: Sequence[bytes], keys: Sequence[bool]) -> None:
+        self._images, self._keys = images, keys
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> Packet: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Packet]: ...
+    def __getitem__(self, index: int | slice) -> Packet | Sequence[Packet]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return Packet(self._images[index], index, index, self._keys[index])
+
+
+def join(
+    path: Path, images: Sequence[bytes], keys: Sequence[bool], time_ns: Nanoseconds, codec: str
+) -> PacketIndex:
+    """Copy encoded images without B-frames into an mp4 and index it, as `mux` does.
+
+    images: in their order, each read when it is asked for. keys: whether decoding may start there.
+    """
+    return mux(path, _Reel(images, keys), time_ns, codec=codec)
 
 
 class SizeWatch:
@@ -248,7 +278,7 @@ def _template(
     return template
 
 
-def _refuse_changed_size(held: list[Packet], template: Any, codec: str, name: str) -> None:
+def _refuse_changed_size(held: Sequence[Packet], template: Any, codec: str, name: str) -> None:
     context = template.streams.video[0].codec_context
     size, seen = (context.width, context.height), _parameters(held[0], codec)
     for number, packet in enumerate(held):
@@ -290,7 +320,7 @@ def _sequence_headers(data: bytes) -> Iterator[bytes]:
             yield data[start:place]
 
 
-def _ticks(held: list[Packet], time_ns: Nanoseconds) -> tuple[list[int], list[int]]:
+def _ticks(held: Sequence[Packet], time_ns: Nanoseconds) -> tuple[list[int], list[int]]:
     """Put each packet at its image's microsecond, and decode stamps early enough for B-frames."""
     shown = np.argsort([packet.pts for packet in held], kind="stable")
     micro = ((np.asarray(time_ns) - time_ns[0]) // (1_000_000_000 // TICKS_PER_S)).tolist()
