@@ -72,6 +72,15 @@ def joint_streams(
     return made
 
 
+def known_names(channels: Sequence[str], sitting: Sitting) -> tuple[str, ...]:
+    """Return the body's names of channels where it knows them, the source's own elsewhere."""
+    if sitting.body is None:
+        return tuple(channels)
+    links = mapping.connect(channels, sitting.body).links
+    ours = {link.channel: link.joint.name for link in links}
+    return tuple(ours.get(channel, channel) for channel in channels)
+
+
 def kept(columns: Columns, chosen: Sequence[int], ticks: Ticks) -> Stream:
     """Keep columns under the source's own names and units."""
     info = StreamInfo(

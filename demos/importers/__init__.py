@@ -241,7 +241,10 @@ def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Re
     remarks: tuple[Remark, ...] = ()
     if not fits:
         below = list(islice(_below(source), 5000))
-        fits = [(n, place) for place in below for n in importers if importers[n]().sniff(place)]
+        claims = ((n, place) for place in below for n in importers if importers[n]().sniff(place))
+        claimed = dict.fromkeys(claims)
+        # a tree of recordings is one source; its parts are claimed for themselves too
+        fits = [fit for fit in claimed if not any((fit[0], up) in claimed for up in fit[1].parents)]
         if len(fits) == 1:
             place = fits[0][1].relative_to(source).as_posix()
             remarks = (Remark("assumed", f"the recording is the folder {place} below the source"),)
