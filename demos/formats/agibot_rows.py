@@ -74,7 +74,8 @@ class _Piece:
 
 def read(recorded: Recorded, notes: Notes) -> Run:
     """Read an episode whole. Raises ImportFailed where it has no row."""
-    tables, sent = {}, {}
+    tables: dict[str, Table] = {}
+    sent: dict[str, Rows] = {}
     with hdf5.opened(recorded.file) as file:
         places = [place for place in hdf5.leaves(file) if place != "timestamp"]
         names = _named(file, "state/joint")
@@ -83,7 +84,7 @@ def read(recorded: Recorded, notes: Notes) -> Run:
         rows = _count(file, places, stamps)
         for place in places:
             if place.startswith("action/") and place.endswith("/index"):
-                sent[place.split("/")[1]] = _sent(hdf5.array(file, place), rows, place, notes)
+                sent |= _sent(file, place, rows, notes)
             elif (table := _table(file, place, rows, notes)) is not None:
                 tables[place] = table
     notes.sha256[recorded.place(recorded.file)] = sha256_file(recorded.file)
@@ -330,15 +331,20 @@ def _table(file: Any, place: str, rows: int, notes: Notes) -> Table | None:
     return table[:rows]
 
 
-def _sent(index: Table, rows: int, place: str, notes: Notes) -> Rows:
-    """Return the rows an index names, each once and in order."""
-    flat = index.reshape(-1).astype(np.float64)
-    whole = flat[np.isfinite(flat) & (flat == np.floor(flat)) & (flat >= 0) & (flat < rows)]
-    named = np.unique(whole.astype(np.int64))
+def _sent(file: Any, place: str, rows: int, notes: Notes) -> dict[str, Rows]:
+    """Return the rows that an index names, each once and in order, by the group it is of."""
+    try:
+        flat = hdf5.array(file, place).reshape(-1).astype(np.float64)
+    except ImportFailed as error:
+        notes.missing.append(f"{place}: {error}")
+        notes.find("index", f"{place} could not be read: all rows count as sent", error.hint)
+        return {}
+    whole = flat[(flat >= 0) & (flat < rows)]
+    named = np.unique(whole[whole == np.floor(whole)].astype(np.int64))
     if len(named) < len(flat):
         notes.find(
             "index",
             f"{place} names {len(flat)} rows, {len(named)} of them are rows of this episode",
             "rows named twice or outside the episode do not count",
         )
-    return named
+    return {place.split("/")[1]: named}

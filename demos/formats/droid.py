@@ -29,6 +29,14 @@ CAMERA_TYPE = "observation/camera_type/"
 EXTRINSICS = "observation/camera_extrinsics/"
 INTRINSICS = "observation/camera_intrinsics/"
 
+_CORE = (
+    f"{STATE}joint_positions",
+    f"{STATE}cartesian_position",
+    f"{ACTION}joint_position",
+    f"{ACTION}cartesian_position",
+)
+"""What the recorder writes at every step."""
+
 _ACTION_STATE = f"{ACTION}robot_state/"
 _WRIST = 0  # camera_utils/info.py: 0 hand camera, 1 varied, 2 fixed
 
@@ -199,21 +207,20 @@ def camera_names(types: Mapping[str, int], serials: Iterable[str]) -> dict[str, 
 
 
 def steps(file: Any, places: Iterable[str]) -> int:
-    """Count the steps that were written whole: the writer fills the datasets one by one."""
-    rows = {place: shape[0] for place in places if (shape := hdf5.dataset(file, place).shape)}
-    core = [
-        rows[place]
-        for place in (
-            f"{STATE}joint_positions",
-            f"{STATE}cartesian_position",
-            f"{ACTION}joint_position",
-            f"{ACTION}cartesian_position",
-        )
-        if place in rows
-    ]
-    count = min(core or rows.values(), default=0)
+    """Count the steps that were written whole: the writer fills the datasets one by one.
+
+    Raises ImportFailed for none.
+    """
+    known = list(places)
+    rows = [_rows(file, place) for place in _CORE if place in known]
+    count = min(rows) if rows else max((_rows(file, place) for place in known), default=0)
     if not count:
         raise ImportFailed(f"{TRAJECTORY} holds no step").with_hint(
             "the recorder was stopped before it began; leave this trajectory out"
         )
-    return int(count)
+    return count
+
+
+def _rows(file: Any, place: str) -> int:
+    shape = hdf5.dataset(file, place).shape
+    return int(shape[0]) if shape else 0

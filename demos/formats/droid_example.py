@@ -53,8 +53,8 @@ def attributes() -> dict[str, Any]:
     }
 
 
-def timestep(step: int) -> dict[str, Any]:
-    """Return what the recorder hands its writer at one step, 67 ms after the step before."""
+def timestep(step: int, of: int = STEPS) -> dict[str, Any]:
+    """Return what the recorder hands its writer at a step, 67 ms after the one before."""
     now = START_MS + 67 * step
     joints = np.sin(0.1 * step + np.arange(7)).tolist()
     place = [0.4, 0.01 * step, 0.3, 3.0, -0.1, 0.02 * step]
@@ -70,7 +70,7 @@ def timestep(step: int) -> dict[str, Any]:
         "observation": {
             "robot_state": {
                 "cartesian_position": place,
-                "gripper_position": step / STEPS,
+                "gripper_position": step / of,
                 "joint_positions": joints,
                 "joint_velocities": np.cos(0.1 * step + np.arange(7)).tolist(),
                 "joint_torques_computed": [0.5] * 7,
@@ -103,7 +103,7 @@ def timestep(step: int) -> dict[str, Any]:
             },
             "camera_intrinsics": {f"{WRIST}_left": lens, f"{EXTERIOR}_left": lens},
             "controller_info": {
-                "success": step == STEPS - 1,
+                "success": step == of - 1,
                 "failure": False,
                 "movement_enabled": step not in STOPPED,
                 "controller_on": True,
@@ -114,7 +114,7 @@ def timestep(step: int) -> dict[str, Any]:
             "cartesian_velocity": [0.1] * 6,
             "joint_position": (np.array(joints) + 0.01).tolist(),
             "joint_velocity": [0.05] * 7,
-            "gripper_position": step / STEPS,
+            "gripper_position": step / of,
             "gripper_velocity": 0.1,
             "robot_state": {"joint_positions": joints},
             "target_cartesian_position": [place[0] + 0.1, *place[1:]],

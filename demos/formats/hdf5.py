@@ -195,7 +195,7 @@ def leaves(file: Any, place: str = "") -> list[str]:
         if has(file, here):
             found.append(here)
         elif depth:
-            below = [(f"{here}/{name}".lstrip("/"), depth - 1) for name in names(file, here)]
+            below = [(f"{here}/{name}".lstrip("/"), depth - 1) for name in names(file, here or "/")]
             waiting += reversed(below)
     return found
 

@@ -68,7 +68,9 @@ def joint_streams(
         used = {link.column for link in joined.links}
         left = [n for n in left if n not in used]
     if left:
-        made[columns.kept_as] = kept(columns, left, ticks)
+        taken = columns.kept_as in made
+        name = f"{columns.kept_as}.unmapped" if taken else columns.kept_as
+        made[name] = kept(columns, left, ticks)
     return made
 
 

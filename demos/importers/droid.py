@@ -108,6 +108,7 @@ def _draft(source: _Source, folder: Path) -> Draft:
         for name, video in _video(run, sat, cameras, path, notes)
     }
     _name_svo(folder, serials, notes)
+    labels += _outcome(run, sat.session.operator, notes)
     if sat.body is not None:
         notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
     notes.assumed += (
@@ -134,7 +135,6 @@ def _draft(source: _Source, folder: Path) -> Draft:
             parameters=_parameters(source, run, cameras),
         ),
     )
-    labels += _outcome(run, sat.session.operator, notes)
     return Draft(sat.session, facts, made, videos, labels=labels, findings=tuple(notes.findings))
 
 
