@@ -241,10 +241,7 @@ def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Re
     remarks: tuple[Remark, ...] = ()
     if not fits:
         below = list(islice(_below(source), 5000))
-        claims = ((n, place) for place in below for n in importers if importers[n]().sniff(place))
-        claimed = dict.fromkeys(claims)
-        # a tree of recordings is one source; its parts are claimed for themselves too
-        fits = [fit for fit in claimed if not any((fit[0], up) in claimed for up in fit[1].parents)]
+        fits = list(_claims(below))
         if len(fits) == 1:
             place = fits[0][1].relative_to(source).as_posix()
             remarks = (Remark("assumed", f"the recording is the folder {place} below the source"),)
@@ -285,6 +282,16 @@ def _nothing(
     name, reason, hint = skipped[0]
     more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
     return ImportFailed(f"nothing in {source} can be read: {name}: {reason}{more}").with_hint(hint)
+
+
+def _claims(below: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield which format claims which place; what lies in a claimed folder belongs to it."""
+    taken: set[Path] = set()
+    for place in below:
+        if taken.isdisjoint(place.parents):
+            found = [name for name in importers if importers[name]().sniff(place)]
+            taken |= {place} if found else set()
+            yield from ((name, place) for name in found)
 
 
 def _below(folder: Path, depth: int = 6) -> Iterator[Path]:
