@@ -22,6 +22,7 @@ from demos.importers import Found, Item, Options, Refused, Remark, import_source
 from demos.model import Draft, Embodiment, Joint
 from demos.store import EpisodeStore
 from tests.droid_trees import STEPS, Tables, write
+from tests.own_hdf5 import opened_here  # noqa: F401 (a fixture for all tests here)
 
 NAME = "Fri_Jul__7_09:42:23_2023"
 STATE = "observation/robot_state"

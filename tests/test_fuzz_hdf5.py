@@ -126,7 +126,7 @@ def survive(name: str, seeds: range, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_few_harmed_recordings_cause_nothing_but_our_error(name: str, tmp_path: Path) -> None:
-    survive(name, range(12), tmp_path)
+    survive(name, range(4), tmp_path)
 
 
 @pytest.mark.slow

@@ -53,16 +53,11 @@ def is_recording(path: Path) -> bool:
     """Say whether a path is an episode or a tree of them. Never raises."""
     try:
         first = next(_files(path), None)
-        if first is None:
-            return False
-        if not hdf5.is_hdf5(first):  # a pointer, or cut off: refused by name later
-            return True
-        with hdf5.opened(first) as file:
-            return "state" in hdf5.names(file)
+        found = hdf5.places(first) if first is not None else ()
     except (OSError, ValueError):
         return False
-    except ImportFailed:
-        return True
+    # a pointer, or one that is cut off, is refused by name later
+    return first is not None and (not found or any(p.startswith("state/") for p in found))
 
 
 def recordings(path: Path) -> list[Recorded]:

@@ -14,6 +14,7 @@ from demos.errors import ImportFailed
 from demos.formats import hdf5
 from demos.formats.agibot import Recorded
 from demos.formats.agibot_clock import clock_of
+from demos.formats.hdf5_contents import leaves
 from demos.formats.joints import Columns, joint_streams, kept, known_names
 from demos.formats.names import word
 from demos.formats.notes import Notes
@@ -77,10 +78,10 @@ def read(recorded: Recorded, notes: Notes) -> Run:
     tables: dict[str, Table] = {}
     sent: dict[str, Rows] = {}
     with hdf5.opened(recorded.file) as file:
-        places = [place for place in hdf5.leaves(file) if place != "timestamp"]
+        places = [place for place in leaves(file) if place != "timestamp"]
         names = _named(file, "state/joint")
         robot = "".join(_named(file, "state/robot")[:1])
-        stamps = hdf5.array(file, "timestamp") if hdf5.has(file, "timestamp") else None
+        stamps = _stamps(file, notes)
         rows = _count(file, places, stamps)
         for place in places:
             if place.startswith("action/") and place.endswith("/index"):
@@ -293,6 +294,14 @@ def _named(file: Any, group: str) -> tuple[str, ...]:
     found = hdf5.attributes(file, group).get("name")
     names = [n for n in (found if isinstance(found, list) else [found]) if isinstance(n, str)]
     return tuple(names) if not isinstance(found, list) or len(names) == len(found) else ()
+
+
+def _stamps(file: Any, notes: Notes) -> Table | None:
+    try:
+        return hdf5.array(file, "timestamp")
+    except ImportFailed as error:
+        notes.missing.append(f"timestamp: {error}")
+        return None
 
 
 def _count(file: Any, places: Sequence[str], stamps: Table | None) -> int:

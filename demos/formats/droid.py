@@ -127,10 +127,10 @@ def is_recording(path: Path) -> bool:
             return next(_under_outcomes(path), None) is not None
         if (path / "recordings").is_dir() or next(path.glob("metadata_*.json"), None):
             return True
-        with hdf5.opened(path / TRAJECTORY) as file:
-            return {"observation", "action"} <= set(hdf5.names(file))
-    except (OSError, ValueError, ImportFailed):
+        found = {place.partition("/")[0] for place in hdf5.places(path / TRAJECTORY)}
+    except (OSError, ValueError):
         return False
+    return {"observation", "action"} <= found
 
 
 def trajectories(path: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from demos.formats import droid as layout
 from demos.formats import hdf5
 from demos.formats.droid_clocks import Clocks, clocks, raw_stream
 from demos.formats.files import json_object
+from demos.formats.hdf5_contents import leaves
 from demos.formats.joints import OPAQUE, Columns, joint_streams, kept, known_names
 from demos.formats.names import word
 from demos.formats.notes import Notes
@@ -70,7 +71,7 @@ def read(folder: Path, notes: Notes) -> Trajectory:
     """Read a trajectory whole. Raises ImportFailed where it holds no step."""
     with hdf5.opened(folder / layout.TRAJECTORY) as file:
         said = _said(folder, hdf5.attributes(file), notes)
-        places = hdf5.leaves(file)
+        places = leaves(file)
         rows = (layout.STATE, layout.ACTION)
         steps = layout.steps(file, [p for p in places if p.startswith(rows) or p == "action"])
         tables = {}

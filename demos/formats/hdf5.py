@@ -30,8 +30,6 @@ from demos.formats.files import whole_file
 MOST_BYTES = 2**29
 """What one array, one row or one chunk may have: 29 s of 480x640 depth images at 30 Hz."""
 
-MOST_NODES = 10_000
-
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LISTED = 2000
 _REHEARSAL_S = 60.0
@@ -194,45 +192,6 @@ def texts(file: Any, place: str) -> list[str]:
     except Exception as error:
         raise _damaged(place, error) from error
     return [str(part).rstrip("\0") for part in read]
-
-
-def blob(file: Any, place: str) -> bytes:
-    """Read bytes kept as one opaque value, or one by one as numbers of 0 to 255."""
-    found = dataset(file, place)
-    _bounded(place, found.size * found.dtype.itemsize, "it")
-    if found.dtype.kind in "iu" and found.ndim == 1:
-        read = _read(found, place, ())
-        if read.size and (read.min() < 0 or read.max() > 255):
-            raise ImportFailed(f"{place} holds numbers that are no bytes").with_hint(_COPY_AGAIN)
-        return read.astype(np.uint8).tobytes()
-    if found.dtype.kind != "V" or found.dtype.fields or found.size != 1:
-        raise ImportFailed(f"{place} holds {found.dtype}, not bytes").with_hint(_COPY_AGAIN)
-    try:
-        return bytes(np.asarray(found[()]).tobytes())
-    except Exception as error:
-        raise _damaged(place, error) from error
-
-
-def leaves(file: Any, place: str = "") -> list[str]:
-    """List the paths of all datasets at and below a group, at most ten groups deep.
-
-    Raises ImportFailed where there are more than `MOST_NODES`: groups may hold one another.
-    """
-    found: list[str] = []
-    waiting, looked = [(place.strip("/"), 10)], 0
-    while waiting:
-        here, depth = waiting.pop()
-        looked += 1
-        if looked > MOST_NODES:
-            raise ImportFailed(
-                f"more than {MOST_NODES} groups and datasets lie in the file"
-            ).with_hint(_COPY_AGAIN)
-        if has(file, here):
-            found.append(here)
-        elif depth:
-            below = [(f"{here}/{name}".lstrip("/"), depth - 1) for name in names(file, here or "/")]
-            waiting += reversed(below)
-    return found
 
 
 def attributes(file: Any, place: str = "/") -> dict[str, Any]:

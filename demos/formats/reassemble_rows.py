@@ -13,6 +13,7 @@ import numpy.typing as npt
 from demos.errors import ImportFailed
 from demos.formats import hdf5
 from demos.formats import reassemble as layout
+from demos.formats.hdf5_contents import leaves
 from demos.formats.joints import Columns, joint_streams, kept, known_names
 from demos.formats.names import word
 from demos.formats.notes import Notes
@@ -62,7 +63,7 @@ class Clock:
 def clock_of(file: Any, notes: Notes) -> Clock:
     """Read all stamps. Raises ImportFailed where there is none that is a time."""
     stamps = {}
-    for place in hdf5.leaves(file, "timestamps"):
+    for place in leaves(file, "timestamps"):
         name = place.removeprefix("timestamps/")
         try:
             if name == layout.EVENTS and hdf5.dataset(file, place).size > MOST_EVENTS:
@@ -95,7 +96,7 @@ def streams(
 ) -> dict[str, Stream]:
     """Make streams of all of `robot_state` and of the events of the event camera."""
     tables = {}
-    for place in hdf5.leaves(file, "robot_state"):
+    for place in leaves(file, "robot_state"):
         name = place.removeprefix("robot_state/")
         if (found := _samples(file, place, name, clock, notes)) is not None:
             tables[name] = found

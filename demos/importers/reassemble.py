@@ -17,6 +17,7 @@ from demos.formats import hdf5
 from demos.formats import reassemble as layout
 from demos.formats.files import json_object, licence
 from demos.formats.footage import paired
+from demos.formats.hdf5_contents import blob
 from demos.formats.notes import Notes
 from demos.formats.poses import pose
 from demos.formats.reassemble_rows import Clock, clock_of, streams
@@ -116,6 +117,7 @@ def _draft(source: _Source, path: Path) -> Draft:
     if options.task is None:
         notes.assumed.append(f"task: {_TASK}; the file names actions, not a task")
     acted = [s for s in segments if s.parent is None and _acts(s)]
+    labels = _labels(segments, acted, clock, notes)
     facts = Facts(
         task=options.task or _TASK,
         instruction=" ".join(segment.text for segment in acted)[:2000],
@@ -133,7 +135,6 @@ def _draft(source: _Source, path: Path) -> Draft:
             parameters={"source_episode": path.stem, "ignored": list(options.ignore)},
         ),
     )
-    labels = _labels(segments, acted, clock, notes)
     return Draft(sat.session, facts, made, videos, labels=labels, findings=tuple(notes.findings))
 
 
@@ -219,7 +220,7 @@ def _video(
     name = sat.body.camera_aliases.get(ours, ours) if sat.body else ours
     target = scratch / f"{len(list(scratch.iterdir()))}.mp4"
     try:
-        target.write_bytes(hdf5.blob(file, place))
+        target.write_bytes(blob(file, place))
         index = index_file(target)
         if place not in clock.stamps:
             raise ImportFailed(f"timestamps/{place} is not there").with_hint(
