@@ -428,6 +428,30 @@ def test_a_camera_that_moves_is_a_stream_of_poses(tmp_path: Path) -> None:
     assert any("hand_right" in text for text in made.facts.provenance.missing)
 
 
+@pytest.mark.parametrize(
+    "plain",
+    [
+        [],
+        [{}],
+        [7],
+        [{"extrinsic": {"rotation_matrix": [[1e999] * 3] * 3, "translation_vector": [0] * 3}}],
+        [{"extrinsic": {"rotation_matrix": [[1, 0], [0, 1]], "translation_vector": [0] * 3}}],
+        [{"extrinsic": {"rotation_matrix": [["x"] * 3] * 3, "translation_vector": [0] * 3}}],
+        {"extrinsic": 1},
+    ],
+)
+def test_poses_of_cameras_that_are_none_are_named(plain: Any, tmp_path: Path) -> None:
+    files = {"head_extrinsic_params_aligned.json": plain, "gripper_params.json": {"k": 1}}
+
+    made = draft(write(tmp_path / "tree", parameters=files))
+
+    assert said(made, "calibration")
+    assert made.videos["head"].info.pose is None
+    assert made.facts.provenance.parameters["camera_parameters"] == {
+        "gripper_params.json": {"k": 1}
+    }
+
+
 def test_depth_images_are_named(tmp_path: Path) -> None:
     root = write(tmp_path / "tree")
     depth = root / "observations" / TASK / EPISODE / "depth"

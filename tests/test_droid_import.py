@@ -431,6 +431,32 @@ def test_stamps_beside_the_video_are_those_of_its_images(tmp_path: Path) -> None
     assert made.videos["wrist"].time_ns.tolist() == expected
 
 
+@pytest.mark.parametrize("beside", ["no JSON", "{}", "[[1], 2]", "[1, null]", "[1e30]", "[]"])
+def test_stamps_beside_the_video_that_do_not_fit_are_passed_over(
+    beside: str, tmp_path: Path
+) -> None:
+    source = write(tmp_path / NAME, images={WRIST: STEPS})
+    (source / "recordings" / "MP4" / f"{WRIST}_timestamps.json").write_text(beside)
+
+    made = draft(source)
+
+    assert int(made.videos["wrist"].time_ns[0]) == 0
+    assert "does not fit its video" in said(made, "clock")[0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_calibrations_that_are_no_numbers_are_no_poses(bad: float, tmp_path: Path) -> None:
+    def spoil(content: Tables) -> None:
+        for place in content:
+            if "camera_extrinsics" in place or "camera_intrinsics" in place:
+                content[place] = np.full(content[place].shape, bad)
+
+    made = draft(write(tmp_path / NAME, spoil))
+
+    assert made.videos["wrist"].info.intrinsics is None
+    assert len(made.streams["joint_position"]) == STEPS
+
+
 def test_stereo_videos_stand_beside_the_single_view(tmp_path: Path) -> None:
     made = draft(write(tmp_path / NAME, images={WRIST: STEPS, f"{WRIST}-stereo": STEPS}))
 

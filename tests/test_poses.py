@@ -59,3 +59,10 @@ def test_half_turns_lose_no_component(axis: int) -> None:
 def test_what_is_not_finite_is_no_pose() -> None:
     assert pose("base", (0.0, 0.0, np.nan), (0.0, 0.0, 0.0, 1.0)) is None
     assert pose("base", (0.0, 0.0, 1.0), (0.0, 0.0, 1.0)) is None
+
+
+def test_angles_that_are_not_finite_make_no_quaternion_and_no_warning() -> None:
+    made = from_euler_xyz(np.array([[np.inf, 0.0, 0.0], [np.nan, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+
+    assert np.isnan(made[:2]).any(axis=1).all()
+    assert made[2].tolist() == [0.0, 0.0, 0.0, 1.0]

@@ -408,6 +408,7 @@ def test_actions_that_are_damaged_are_left_out_and_said(film: bytes, tmp_path: P
         content["segments_info/3/start"] = np.zeros(3)
         content["segments_info/4/text"] = 7
         del content["segments_info/5/success"]
+        action(content, "30", (1e7, 1e7 + 1), "Of another year.", done=True)
         content["segments_info/6/text"] = np.bytes_(b"Pick peg 6.")
         action(content, "20", (2.9, 2.95), "Place peg 20.", done=True)
         for key in ("start", "end", "success", "text"):
@@ -424,7 +425,7 @@ def test_actions_that_are_damaged_are_left_out_and_said(film: bytes, tmp_path: P
         *(f"Pick peg {n}." for n in (1, 6, 7, 8, 9, 10, 11)),
         "Place peg 20.",
     ]
-    assert len(said(made, "words")) == 4
+    assert len(said(made, "words")) == 5
     assert len([s for s in spans if s.notes.get("parent") == 7]) == 1
 
 

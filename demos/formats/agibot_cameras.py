@@ -1,7 +1,7 @@
 """How the cameras of an AgiBot episode see and where they are: `<camera>_intrinsic_params.json`.
 
 A pose file is one `{"extrinsic": {"rotation_matrix", "translation_vector"}}`, or, called
-`..._aligned.json`, a list of them, one a row: the camera in the frame of the flanges.
+`..._aligned.json`, a list of them, one a row: the camera in the flanges' reference frame.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def _poses(entries: list[Any], name: str) -> Floats:
         turn, place = np.array(turns, dtype=np.float64), np.array(places, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         turn = place = np.empty(0)
-    if turn.shape != (len(entries), 3, 3) or place.shape != (len(entries), 3) or not entries:
+    fits = turn.shape == (len(entries), 3, 3) and place.shape == (len(entries), 3) and entries
+    # numbers of a rotation are at most one; beyond bounds nothing can be made of them
+    if not fits or not (np.abs(turn) < 2).all() or not np.isfinite(place).all():
         raise ImportFailed(f"{name} holds no rotation matrix and translation").with_hint(
             "compare it with the parameter files of another episode"
         )

@@ -115,7 +115,9 @@ def streams(
             if piece.frames:
                 found = {name: _framed(stream, *piece.frames) for name, stream in found.items()}
             # a body's own names know nothing of head and waist being commanded apart
-            made |= {n if n not in made else f"{n}.{piece.group}": s for n, s in found.items()}
+            made |= {
+                n if n not in made else word(f"{n}.{piece.group}"): s for n, s in found.items()
+            }
     for group, rows in run.sent.items():
         if len(rows) < run.rows:
             notes.assumed.append(

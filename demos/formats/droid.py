@@ -17,6 +17,7 @@ from typing import Any
 
 from demos.errors import ImportFailed
 from demos.formats import hdf5
+from demos.formats.names import word
 
 TRAJECTORY = "trajectory.h5"
 OUTCOMES = ("success", "failure")
@@ -197,7 +198,7 @@ def camera_names(types: Mapping[str, int], serials: Iterable[str]) -> dict[str, 
     seen = {"wrist": 0, "exterior": 0}
     for serial in sorted({*types, *serials}):
         if serial not in types:
-            named[serial] = f"camera_{serial}"
+            named[serial] = f"camera_{word(serial)}"
             continue
         kind = "wrist" if types[serial] == _WRIST else "exterior"
         seen[kind] += 1

@@ -35,14 +35,14 @@ class Calibration:
 
     def moving(self) -> dict[str, Table]:
         """Return the views whose place in the base changes from step to step."""
-        return {view: t for view, t in self.extrinsics.items() if len(t) and np.ptp(t, 0).any()}
+        return {view: table for view, table in self.extrinsics.items() if _changes(table)}
 
     def constant(self) -> dict[str, list[Any]]:
         """Return all that does not change as plain numbers."""
         still = {
             view: table[0].tolist()
             for view, table in self.extrinsics.items()
-            if len(table) and view not in self.moving()
+            if not _changes(table)
         }
         still |= {f"{view}{_OFFSET}": offset.tolist() for view, offset in self.offsets.items()}
         lenses = {f"{view}_intrinsics": m.tolist() for view, m in self.intrinsics.items()}
@@ -52,7 +52,7 @@ class Calibration:
         """Say where a view sits on the robot: in the flange for those on it, else in the base."""
         if view in self.offsets:
             return _pose(flange, self.offsets[view])
-        if view in self.extrinsics and view not in self.moving():
+        if view in self.extrinsics and not _changes(self.extrinsics[view]):
             return _pose(base, self.extrinsics[view][0])
         return None
 
@@ -86,7 +86,7 @@ def calibration(
         else:
             notes.missing.append(f"{place}: {values.shape} values are no calibration")
             continue
-        if name in intrinsics and np.ptp(table, 0).any():
+        if name in intrinsics and place.startswith(layout.INTRINSICS) and _changes(table):
             notes.find("calibration", f"{place} changes; the first step's is taken")
     return Calibration(layout.camera_names(types, serials), extrinsics, offsets, intrinsics)
 
@@ -101,8 +101,12 @@ def _intrinsics(matrix: Table | None, info: CameraInfo) -> Intrinsics | None:
     return Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy)
 
 
-def _pose(frame: str, numbers: Table) -> Pose | None:
-    return pose(frame, numbers[:3], from_euler_xyz(numbers[None, 3:])[0])
+def _pose(reference_frame: str, numbers: Table) -> Pose | None:
+    return pose(reference_frame, numbers[:3], from_euler_xyz(numbers[None, 3:])[0])
+
+
+def _changes(table: Table) -> bool:
+    return bool((table != table[0]).any())
 
 
 def _finite(values: list[Any]) -> bool:

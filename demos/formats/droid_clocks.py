@@ -21,7 +21,7 @@ from demos.model import Nanoseconds, Stream, StreamInfo
 
 CONTROL_HZ = 15.0
 _LONGEST_MS = 100_000_000  # 28 h
-_LATEST_MS = 1e13  # the year 2286
+LATEST_MS = 1e13  # the year 2286
 _APART_MS = 3_600_000
 _STATE = ("robot_state/read_start", "control/step_start", "robot_state/read_end")
 _COMMAND = ("control/control_start", "control/step_end")
@@ -140,7 +140,7 @@ def _first(
             numbers = values.astype(np.float64)
             least, most = float(numbers.min()), float(numbers.max())
             # NaN is neither above nor below anything
-            if least > 0 and most < _LATEST_MS and most - least < _LONGEST_MS:
+            if least > 0 and most < LATEST_MS and most - least < _LONGEST_MS:
                 return np.rint(numbers).astype(np.int64)
         notes.find(
             "clock",

@@ -59,7 +59,7 @@ class Trajectory:
 
     @property
     def flange(self) -> str:
-        """Name the frame that is posed: Polymetis' end effector, the arm's last link."""
+        """Name what is posed: Polymetis' end effector, the arm's last link."""
         return f"{layout.robot_of(self.said)[0]}_link8"
 
     def below(self, group: str) -> dict[str, npt.NDArray[Any]]:

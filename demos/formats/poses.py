@@ -26,7 +26,8 @@ def from_euler_xyz(angles_rad: npt.NDArray[Any]) -> Floats:
     SciPy calls this order "xyz" in lower case (extrinsic); the matrix is Rz · Ry · Rx.
     """
     half = np.asarray(angles_rad, dtype=np.float64) / 2
-    (cx, cy, cz), (sx, sy, sz) = np.cos(half).T, np.sin(half).T
+    with np.errstate(invalid="ignore"):  # of what is not finite nothing is made
+        (cx, cy, cz), (sx, sy, sz) = np.cos(half).T, np.sin(half).T
     return np.stack(
         [
             sx * cy * cz - cx * sy * sz,

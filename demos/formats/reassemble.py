@@ -82,7 +82,7 @@ class Wrench:
     stream: str
     force: tuple[str, ...]
     torque: tuple[str, ...]
-    frame: str
+    reference_frame: str
     semantics: str
 
 

@@ -22,7 +22,7 @@ from demos.formats.sitting import Sitting
 from demos.formats.steps import Ticks
 from demos.model import Nanoseconds, Stream, StreamInfo
 
-MOST_EVENTS = 4_000_000
+MOST_EVENTS = 2_000_000
 """Of an event camera; a recording has some thirty million, which would not fit into memory."""
 
 _DAY_S = 86_400.0
@@ -47,6 +47,10 @@ class Clock:
         """Say which stamps of a stream are times of this recording."""
         # NaN is not near anything
         return np.abs(self.stamps[name] - self.start_s) < _DAY_S
+
+    def near(self, seconds: float) -> bool:
+        """Say whether a moment is one of this recording, give or take a day."""
+        return abs(seconds - self.start_s) < _DAY_S
 
     def since_start(self, seconds: Any) -> Nanoseconds:
         """Turn seconds since 1970 into nanoseconds since the start; 0 for what is no time."""
@@ -218,12 +222,12 @@ def _wrench(
     info = StreamInfo(
         units=layout.UNITS,
         channels=layout.CHANNELS,
-        reference_frame=wrench.frame,
+        reference_frame=wrench.reference_frame,
         semantics=wrench.semantics,
         note=f"REASSEMBLE robot_state/{force} and robot_state/{torque}",
     )
     notes.assumed.append(
-        f"{wrench.stream}: in {wrench.frame}, exerted on the robot; the file says neither"
+        f"{wrench.stream}: in {wrench.reference_frame}, exerted on the robot; the file says neither"
     )
     values = np.concatenate([forces[here], torques[there]], axis=1)
     ticks = clock.ticks(force, rows[here])
@@ -236,7 +240,9 @@ def _events(file: Any, clock: Clock, notes: Notes) -> dict[str, Stream]:
     shape = hdf5.dataset(file, layout.EVENTS).shape
     count = shape[0] if shape else 0
     if count > MOST_EVENTS:
-        notes.missing.append(f"events: {count} of the event camera, {MOST_EVENTS} are taken in")
+        notes.missing.append(
+            f"events: {count} of the event camera, more than {MOST_EVENTS} are left out"
+        )
         notes.find(
             "events",
             f"the {count} events of the event camera stay in the source",

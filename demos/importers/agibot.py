@@ -103,7 +103,7 @@ class _Episode:
 
     @property
     def base(self) -> str:
-        """The frame in which flanges and cameras are posed."""
+        """The reference frame of the poses of flanges and cameras."""
         return "world" if self.run.simulated else "base_link"
 
     def camera(self, name: str) -> str:
@@ -164,7 +164,7 @@ def _conventions(run: Run) -> tuple[str, ...]:
         )
     return (
         "joints: arm_l_j1 to arm_r_j7, head and waist by their order, as the card says",
-        "quaternions: xyzw, as the card says; the frame of the flanges' poses is not named there",
+        "quaternions: xyzw, as the card says; the flanges' reference frame is not named there",
         "grippers: mm when measured, 0 open to 1 closed when commanded, as the card says",
         "origin: human; AgiBot World is teleoperated",
     )
@@ -203,7 +203,7 @@ def _camera_poses(one: _Episode) -> dict[str, Stream]:
             one.run.ticks,
             reference_frame=one.base,
             of_frame=f"{camera}_camera",
-            semantics="optical frame: x right, y down, z forward",
+            semantics="optical axes: x right, y down, z forward",
             note=f"AgiBot {camera}_extrinsic_params_aligned.json",
         )
     return made
@@ -335,7 +335,9 @@ def _span(entry: Any, run: Run) -> Span | None:
         notes={
             str(key)[:100]: value
             for key, value in plain_json(entry).items()
-            if key != "skill" and isinstance(value, str | int | float | bool)
+            if key != "skill"
+            and isinstance(value, str | int | float)
+            and (isinstance(value, str) or abs(value) < 2**53)
         },
     )
 

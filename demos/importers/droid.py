@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from demos import mapping
-from demos.errors import DemosError
+from demos.errors import DemosError, ImportFailed
 from demos.formats import droid as layout
 from demos.formats.droid_cameras import Calibration, calibration
+from demos.formats.droid_clocks import LATEST_MS
 from demos.formats.droid_rows import Trajectory, control, read, streams
 from demos.formats.files import json_list, licence, modified, plain_json, whole_file
 from demos.formats.footage import paired
@@ -149,7 +150,7 @@ def _moving(run: Trajectory, cameras: Calibration) -> dict[str, Stream]:
             run.clocks.state,
             reference_frame=run.base,
             of_frame=view,
-            semantics="optical frame: x right, y down, z forward",
+            semantics="optical axes: x right, y down, z forward",
             note=f"DROID {layout.EXTRINSICS}{view}: {layout.EULER}",
         )
     return made
@@ -204,20 +205,30 @@ def _image_stamps(
 ) -> tuple[Nanoseconds, Any]:
     """Return when the images were taken: by the file beside the video, else step by step."""
     beside = path.with_name(f"{serial}_timestamps.json")
-    if beside.is_file():
-        received = np.array(json_list(path.parent, beside.name) or [0])
-        if received.dtype.kind in "iu" and len(received) == images and received.min() > 0:
+    if beside.is_file() and run.clocks.start_ms is not None:
+        received = _received(beside)
+        if len(received) == images:
             latency = run.clocks.latency_ms.get(serial, 0)
             notes.assumed.append(
                 f"images of {serial}: taken {latency} ms before {beside.name} says they came"
             )
-            return run.clocks.since_start(received.astype(np.int64) - latency), "measured"
+            return run.clocks.since_start(np.array(received, np.int64) - latency), "measured"
         notes.find("clock", f"{beside.name} does not fit its video; it was not used")
     notes.assumed.append("images: one a step, in order; a video's own rate says nothing here")
     stamps = run.clocks.images.get(serial)
     if stamps is not None:
         return stamps, "measured"
     return run.clocks.state.time_ns, run.clocks.state.clock
+
+
+def _received(beside: Path) -> list[int]:
+    """Read the moments in ms at which images came; none where one of them is no time."""
+    try:
+        plain = json_list(beside.parent, beside.name)
+    except ImportFailed:
+        return []
+    whole = [stamp for stamp in plain if isinstance(stamp, int) and 0 < stamp < LATEST_MS]
+    return whole if len(whole) == len(plain) else []
 
 
 def _name_svo(folder: Path, served: set[str], notes: Notes) -> None:

@@ -18,6 +18,7 @@ from demos.formats import reassemble as layout
 from demos.formats.files import json_object, licence
 from demos.formats.footage import paired
 from demos.formats.hdf5_contents import blob
+from demos.formats.names import word
 from demos.formats.notes import Notes
 from demos.formats.poses import pose
 from demos.formats.reassemble_rows import Clock, clock_of, streams
@@ -33,7 +34,9 @@ _TASK = "nist_task_board_1"
 class Reassemble:
     """Read REASSEMBLE's `<date>.h5` files: every stream on its own clock, actions at two levels."""
 
-    loses: ClassVar[str] = "sound (mp3); the events of the event camera beyond four million"
+    loses: ClassVar[str] = (
+        "sound (mp3); the events of the event camera where there are more than two million"
+    )
 
     def sniff(self, path: Path) -> bool:
         """Look for a file with `robot_state` and `timestamps`, or for a folder of them."""
@@ -101,6 +104,10 @@ def _draft(source: _Source, path: Path) -> Draft:
                 "copy the recording again from its source"
             )
         segments, problems = layout.segments(file)
+        problems += [
+            f"{s.text} is not of this recording" for s in segments if not _within(s, clock)
+        ]
+        segments = [segment for segment in segments if _within(segment, clock)]
         videos = {
             name: video
             for place in hdf5.names(file)
@@ -150,6 +157,10 @@ _CONVENTIONS = (
 
 def _acts(segment: layout.Segment) -> bool:
     return segment.text.casefold().rstrip(".") != "no action"
+
+
+def _within(segment: layout.Segment, clock: Clock) -> bool:
+    return clock.near(segment.start_s) and clock.near(segment.end_s)
 
 
 def _labels(
@@ -216,7 +227,7 @@ def _video(
     if place.endswith(layout.SOUND):
         notes.missing.append(f"{place}: sound is not taken in")
         return
-    ours = layout.CAMERAS.get(place, place)
+    ours = layout.CAMERAS.get(place) or word(place)
     name = sat.body.camera_aliases.get(ours, ours) if sat.body else ours
     target = scratch / f"{len(list(scratch.iterdir()))}.mp4"
     try:
