@@ -92,7 +92,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """A part of an episode that may be trained on: the moments of its steps, (n,).
+    """A part of an episode that may be trained on: the moments of its steps, (n,), and their rate.
 
     `ends` says that it reaches the end of the episode.
     """
@@ -100,6 +100,7 @@ class _Part:
     episode: Episode
     streams: Mapping[str, Stream]
     moments: Nanoseconds
+    rate_hz: float
     choices: Choices
     ends: bool
 
@@ -125,14 +126,14 @@ def _episode(out: _File, item: Chosen, choices: Choices) -> Written:
         raise ExportFailed("it is labelled as not to be trained on").with_hint(
             "change its label of kind `use`, or leave the episode out of the selection"
         )
-    notes = [f"{len(parts)} demonstrations: what is not to be trained on was cut out"] * (
-        len(parts) > 1 or len(parts[0]) < len(moments)
-    )
+    notes = [f"there is no stream {name}" for name in choices.streams or () if name not in streams]
+    if sum(map(len, parts)) < len(moments):
+        notes.append(f"{len(parts)} demonstrations: what is not to be trained on was cut out")
     names = [f"demo_{out.count + n}" for n in range(len(parts))]
     try:
         for name, moments_of in zip(names, parts, strict=True):
             last = bool(moments_of[-1] == moments[-1])
-            part = _Part(episode, streams, moments_of, choices, last)
+            part = _Part(episode, streams, moments_of, rate, choices, last)
             told = _demo(out.data.create_group(name), part, out.disk)
             notes += [note for note in told if note not in notes]
             out.disk.check()
@@ -147,7 +148,7 @@ def _episode(out: _File, item: Chosen, choices: Choices) -> Written:
         for name, stream in streams.items()
         for loss in alignment.loss(name, stream, moments, _how(name, stream))
     ]
-    losses += [_images_lost(name, camera, parts) for name, camera in episode.cameras.items()]
+    losses += [_images_lost(name, camera, parts) for name, camera in _cameras(episode).items()]
     return Written(episode.id, tuple(names), tuple(losses), tuple(notes))
 
 
@@ -157,13 +158,17 @@ def _wanted(episode: Episode, choices: Choices) -> dict[str, Stream]:
     return {name: stream for name, stream in found.items() if len(stream)}
 
 
+def _cameras(episode: Episode) -> dict[str, Camera]:
+    return {name: camera for name, camera in episode.cameras.items() if len(camera.time_ns)}
+
+
 def _moments(
     episode: Episode, streams: Mapping[str, Stream], choices: Choices
 ) -> tuple[Nanoseconds, float]:
     needed = dict.fromkeys([*streams, *_sources(episode)[0]])
     start, end = alignment.reach(episode, list(needed) or None)
     rate = choices.rate_hz or alignment.step_rate_hz(episode)
-    lead = next(iter(episode.cameras.values()), None)
+    lead = next(iter(_cameras(episode).values()), None)
     moments = alignment.steps(start, end, rate, lead)
     if not len(moments):
         raise ExportFailed("its streams are never all there at once").with_hint(
@@ -179,6 +184,8 @@ def _demo(group: Any, part: _Part, disk: Disk) -> list[str]:
     action = _actions(episode, moments, part.choices)
     _put(group, "actions", action.values, action.stream, action.info)
     notes = [action.note]
+    if not np.isfinite(action.values).all():
+        notes.append("actions hold values that are not finite")
     if (np.abs(action.values) > 1.0).any():
         notes.append("actions are in their own units and not normalised to -1..1")
     for name, stream in part.streams.items():
@@ -189,7 +196,7 @@ def _demo(group: Any, part: _Part, disk: Disk) -> list[str]:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             notes.append(f"{name} holds values that are not finite")
         _put(group, _place(name), values, name, stream.info)
-    for name in episode.cameras:
+    for name in _cameras(episode):
         _images(group, name, part, disk)
     outcome = labels.outcome(episode.labels)
     if "rewards" not in group:
@@ -198,13 +205,15 @@ def _demo(group: Any, part: _Part, disk: Disk) -> list[str]:
         group["rewards"] = rewards
     if "dones" not in group:
         group["dones"] = (np.arange(len(moments)) == len(moments) - 1).astype(np.int64)
-    _describe(group, episode, moments, outcome if part.ends or outcome != "success" else "")
+    _describe(group, part, outcome if part.ends or outcome != "success" else "")
     return [note for note in notes if note]
 
 
-def _describe(group: Any, episode: Episode, moments: Nanoseconds, outcome: str) -> None:
+def _describe(group: Any, part: _Part, outcome: str) -> None:
+    episode, moments = part.episode, part.moments
     group.attrs["num_samples"] = len(moments)
     group.attrs["episode"], group.attrs["task"] = episode.id, episode.task
+    group.attrs["rate_hz"] = part.rate_hz
     group.attrs["start_ns"], group.attrs["end_ns"] = int(moments[0]), int(moments[-1])
     if outcome:
         group.attrs["outcome"] = outcome
@@ -244,6 +253,10 @@ def _place(name: str) -> str:
 def _put(group: Any, place: str, values: npt.NDArray[Any], stream: str, info: StreamInfo) -> None:
     if place in ("rewards", "dones") and values.shape[1:] == (1,):
         values = values[:, 0]
+    if place in group:
+        raise ExportFailed(f"two streams are called {place} in this format").with_hint(
+            "export one of them only (--stream)"
+        )
     made = group.create_dataset(place, data=np.ascontiguousarray(values))
     made.attrs[STREAM] = stream
     made.attrs[INFO] = info.model_dump_json(exclude_defaults=True)

@@ -31,7 +31,9 @@ MOST_BYTES = 2**29
 """What one array, one row or one chunk may have: 29 s of 480x640 depth images at 30 Hz."""
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_LISTED = 2000
+MOST_LISTED = 2000
+"""How many datasets of a file `places` lists."""
+
 _REHEARSAL_S = 60.0
 _DEFLATE = 1100
 """No filter that h5py brings makes data smaller than one byte for this many."""
@@ -233,7 +235,7 @@ def rehearse(path: str) -> None:
     found: list[str] = []
     with suppress(Exception), h5py.File(path, "r", locking=False) as file:
         _walk(file, found)
-    print(json.dumps(found[:_LISTED]))
+    print(json.dumps(found[:MOST_LISTED]))
 
 
 def _walk(file: Any, found: list[str]) -> None:

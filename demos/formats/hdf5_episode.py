@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,9 +104,12 @@ class EpisodeFile:
         """
         streams: dict[str, Stream] = {}
         parameters: dict[str, Any] = {}
-        for place in sorted(hdf5.places(self.path) - self.used, key=counted):
+        places = hdf5.places(self.path)
+        if len(places) >= hdf5.MOST_LISTED:
+            self.notes.missing.append(f"all datasets but the first {hdf5.MOST_LISTED}")
+        for place in sorted(places - self.used, key=counted):
             self.used.add(place)
-            name = word(place.replace("/", "."))
+            name = _stream_name(place)
             try:
                 found = hdf5.dataset(self.file, place)
                 if found.dtype.kind not in "biuf":
@@ -123,6 +127,12 @@ class EpisodeFile:
                 self.notes.missing.append(f"{place}: {error}")
                 self.notes.find("dataset", f"{place} could not be kept: {error}")
         return streams, parameters
+
+
+def _stream_name(place: str) -> str:
+    short = re.sub(r"^(observations|obs|observation)[/.]", "", place)
+    short = re.sub(r"^(images_depth|depth_images)/", "depth/", short)
+    return word(short.replace("/", "."))
 
 
 def kept(place: str, values: npt.NDArray[Any], clock: Ticks) -> Stream:

@@ -312,8 +312,8 @@ _SIGNS = (
     (".mcap", "an MCAP recording"),
     (".db3", "a ROS 2 bag"),
     (".bag", "a ROS 1 bag"),
-    (".hdf5", "HDF5"),
-    (".h5", "HDF5"),
+    (".hdf5", "HDF5 of another layout"),
+    (".h5", "HDF5 of another layout"),
     (".zarr", "Zarr"),
     ("zarr.json", "Zarr"),
 )

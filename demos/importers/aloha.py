@@ -59,7 +59,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
     _STATE: _Meaning("joint_position", "rad", "1", "gripper: 0 closed, 1 open"),
     "observations/qvel": _Meaning("joint_velocity", "rad/s", "1/s"),
     "observations/effort": _Meaning(
-        "joint_effort", "unknown", "unknown", "as the motors report it: a current, not a torque"
+        "joint_effort", "unknown", "unknown", "as the motors report it: a current on a real robot"
     ),
     _ACTION: _Meaning("joint_command", "rad", "1", "gripper: 0 closed, 1 open"),
 }
@@ -116,13 +116,12 @@ def _draft(path: Path, root: Path, options: Options, made: list[Sitting], scratc
         tables = {place: source.table(place) for place in _MEANINGS if source.has(place)}
         _need(tables)
         steps = same_length((place, len(values)) for place, values in tables.items())
-        at_home = tables[_ACTION].shape[1] == tables[_STATE].shape[1] == len(_CHANNELS)
-        unitree = source.has("is_edited") or source.has(_SUBSTEPS)
+        aloha = _is_alohas(source, tables)
         if not made:
-            made.append(_sitting(root, options, aloha=at_home and not unitree, said=said))
+            made.append(_sitting(root, options, aloha=aloha, said=said))
         notes.assumed += made[0].assumed
         clock = _clock(said, steps, notes)
-        streams = _streams(source, tables, clock, made[0], options)
+        streams = _streams(source, _named(tables, notes, aloha=aloha), clock, made[0], options)
         videos = _videos(source, clock)
         instruction, labels = _words(source, clock)
         more, values = source.rest(steps, clock)
@@ -193,21 +192,51 @@ def _clock(said: Mapping[str, Any], steps: int, notes: Notes) -> Ticks:
     return clock
 
 
-def _streams(
-    source: EpisodeFile,
-    tables: Mapping[str, Any],
-    clock: Ticks,
-    home: Sitting,
-    options: Options,
-) -> dict[str, Stream]:
-    notes, streams = source.notes, dict[str, Stream]()
+def _is_alohas(source: EpisodeFile, tables: Mapping[str, Any]) -> bool:
+    """Say whether the tables are those of ALOHA's own robot: two arms of 7, not another's 14."""
+    another = source.has("is_edited") or source.has(_SUBSTEPS)
+    return not another and all(values.shape[1] == len(_CHANNELS) for values in tables.values())
+
+
+def _named(tables: Mapping[str, Any], notes: Notes, *, aloha: bool) -> dict[str, Columns]:
+    """Give the columns names and units where they are ALOHA's; drop placeholders."""
+    found = {}
     for place, values in tables.items():
-        meaning = _MEANINGS[place]
+        meaning, width = _MEANINGS[place], values.shape[1]
         if _placeholder(place, values, tables[_STATE]):
             notes.assumed.append(f"{place}: zero throughout while the robot moves, a placeholder")
             notes.missing.append(f"{place}: a placeholder of zeros was written in its place")
             continue
-        columns = _columns(place, meaning, values, notes)
+        found[place] = Columns(
+            values,
+            _CHANNELS if aloha else numbered(place.rsplit("/", 1)[-1], width),
+            (*[meaning.joint_unit] * 6, meaning.gripper_unit) * 2
+            if aloha
+            else ("unknown",) * width,
+            "command" if place == _ACTION else "state",
+            kept_as=meaning.stream,
+            semantics=_SEMANTICS if aloha and place == _ACTION else None,
+            note=meaning.note if aloha else f"HDF5 dataset {place}",
+        )
+    if aloha:
+        notes.assumed += [
+            "order of joints: left arm first, six joints and the gripper each, as ALOHA writes it",
+            "units: rad, grippers normalised to 0..1, as ALOHA writes them; effort has no unit",
+        ]
+    else:
+        notes.assumed.append("columns: not those of ALOHA's two arms, so without names and units")
+    return found
+
+
+def _streams(
+    source: EpisodeFile,
+    tables: Mapping[str, Columns],
+    clock: Ticks,
+    home: Sitting,
+    options: Options,
+) -> dict[str, Stream]:
+    streams: dict[str, Stream] = {}
+    for place, columns in tables.items():
         if place in (_STATE, _ACTION):
             streams |= joint_streams(
                 columns,
@@ -216,41 +245,15 @@ def _streams(
                 ignore=options.ignore,
                 accept_mapping=options.accept_mapping,
             )
-        else:
-            left = [n for n, name in enumerate(columns.channels) if name not in options.ignore]
-            if left:
-                streams[meaning.stream] = kept(columns, left, clock)
+            continue
+        left = [n for n, name in enumerate(columns.channels) if name not in options.ignore]
+        if left:
+            streams[columns.kept_as] = kept(columns, left, clock)
     if source.has("base_action"):
         base = source.table("base_action")
-        same_length([(_STATE, len(tables[_STATE])), ("base_action", len(base))])
+        same_length([(_STATE, len(clock.time_ns)), ("base_action", len(base))])
         streams["base_command"] = kept(_base(base), range(base.shape[1]), clock)
     return streams
-
-
-def _columns(place: str, meaning: _Meaning, values: Any, notes: Notes) -> Columns:
-    width = values.shape[1]
-    role: mapping.Role = "command" if place == _ACTION else "state"
-    if width == len(_CHANNELS):
-        notes.assumed += [
-            "order of joints: left arm first, six joints and the gripper each, as ALOHA writes it",
-            "units: rad, grippers normalised to 0..1, as ALOHA writes them; effort has no unit",
-        ]
-        channels = _CHANNELS
-        units = ((*[meaning.joint_unit] * 6, meaning.gripper_unit) * 2)[:width]
-    else:
-        notes.assumed.append(
-            f"{place}: {width} columns are no two ALOHA arms; they have neither names nor units"
-        )
-        channels, units = numbered(place.rsplit("/", 1)[-1], width), ("unknown",) * width
-    return Columns(
-        values,
-        channels,
-        units,
-        role,
-        kept_as=meaning.stream,
-        semantics=_SEMANTICS if place == _ACTION and width == len(_CHANNELS) else None,
-        note=meaning.note if width == len(_CHANNELS) else f"HDF5 dataset {place}",
-    )
 
 
 def _base(values: Any) -> Columns:

@@ -69,16 +69,15 @@ class _Source:
     options: Options
     header: layout.Header
     sitting: Sitting
-    rate_hz: float
 
     @classmethod
     def of(cls, path: Path, file: Any, options: Options) -> _Source:
         """Read the header and make the session."""
         header = layout.header(file)
         home = sitting(
-            path.parent,
+            path,
             " and ".join(header.robots),
-            header.began or modified(path),
+            header.began,
             body=options.embodiment,
             operator=options.operator,
             store=options.store,
@@ -86,7 +85,7 @@ class _Source:
             licence=licence(path.parent),
             software={"environment": f"{header.name} {header.version}".strip()},
         )
-        return cls(path, file, options, header, home, header.rate_hz or layout.RATE_HZ)
+        return cls(path, file, options, header, home)
 
     def remarks(self) -> Iterator[Remark]:
         """Say what the file contradicts itself in."""
@@ -105,9 +104,11 @@ class _Demo:
         self.source, self.name, self.scratch = source, name, scratch
         self.file, self.root = source.file, f"data/{name}"
         self.notes = Notes(assumed=list(source.sitting.assumed))
+        if source.header.began is not None:
+            self.notes.assumed.append("date: the file's own, taken as UTC")
         self.digest = hashlib.sha256()
         self.said: dict[str, Any] = {}
-        self.steps = 0
+        self.steps, self.rate_hz = 0, layout.RATE_HZ
         self.later: dict[str, bool] = {}
 
     def draft(self) -> Draft:
@@ -120,7 +121,7 @@ class _Demo:
                 "a demonstration has actions of one row a step; leave this one out in the source"
             )
         self.steps = len(actions)
-        self._say_clock()
+        self._set_clock()
         streams, videos = self._streams()
         rewards = streams.get("reward")
         judged = layout.outcome(
@@ -160,17 +161,20 @@ class _Demo:
         self.digest.update(np.ascontiguousarray(values).tobytes())
         return values
 
-    def _say_clock(self) -> None:
-        rate, said = self.source.rate_hz, self.said.get("num_samples")
-        known = self.source.header.rate_hz is not None
-        self.notes.assumed += nominal(self.steps, rate).assumed
-        self.notes.assumed.append(
-            f"rate: {rate:g} Hz, "
-            + ("the environment's control_freq" if known else "robosuite's default")
-        )
+    def _set_clock(self) -> None:
+        told, said = self.said.get("rate_hz"), self.said.get("num_samples")
+        by = "the demonstration's attribute rate_hz"
+        if not isinstance(told, float) or not 0.01 < told < 1e5:
+            told = self.source.header.rate_hz
+            by = "the environment's control_freq"
+        if told is None:
+            told, by = layout.RATE_HZ, "robosuite's default"
+        self.rate_hz = told
+        self.notes.assumed += nominal(self.steps, told).assumed
+        self.notes.assumed.append(f"rate: {told:g} Hz, {by}")
         if said is not None and said != self.steps:
-            told = f"num_samples is {said}, there are {self.steps} actions"
-            self.notes.find("rows", told, "the file was edited or cut short")
+            problem = f"num_samples is {said}, there are {self.steps} actions"
+            self.notes.find("rows", problem, "the file was edited or cut short")
 
     def _streams(self) -> tuple[dict[str, Stream], dict[str, VideoFile]]:
         streams: dict[str, Stream] = {}
@@ -218,7 +222,7 @@ class _Demo:
         from demos.store.encoding import encode
 
         last = self._last(key)
-        clock = nominal(self.steps + bool(last), self.source.rate_hz)
+        clock = nominal(self.steps + bool(last), self.rate_hz)
         target = self.scratch / f"{word(name)}.mp4"
         self.digest.update(f"{key}\n".encode())
         place = f"{self.root}/{key}"
@@ -234,7 +238,7 @@ class _Demo:
             values = np.concatenate([values, row[None]])
         if values.ndim == 0 or len(values) not in (self.steps, self.steps + 1):
             raise ImportFailed(f"it has shape {values.shape} for {self.steps} steps")
-        clock = nominal(len(values), self.source.rate_hz)
+        clock = nominal(len(values), self.rate_hz)
         said = hdf5.attributes(self.file, f"{self.root}/{key}")
         plain = kept(f"data/demo/{key}", values, clock)
         name, made = meant(key, plain, said, self.source.header, self.notes)
@@ -286,7 +290,7 @@ class _Demo:
         model = self.said.get("model_file")
         found = {
             "source_episode": self.name,
-            "rate_hz": self.source.rate_hz,
+            "rate_hz": self.rate_hz,
             "split": layout.split(masks),
             "filter_keys": list(masks),
             "env_args": dict(header.environment),

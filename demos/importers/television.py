@@ -242,7 +242,7 @@ def _streams(
         columns = Columns(
             values,
             numbered("qvel", values.shape[1]),
-            ("rad/s",) * values.shape[1],
+            ("unknown",) * values.shape[1],
             "state",
             kept_as="joint_velocity",
         )
