@@ -46,8 +46,9 @@ def joint_streams(
 ) -> dict[str, Stream]:
     """Sort columns into the streams of the body by name; the rest keeps the source's names.
 
-    Raises ImportFailed where a body that a person named does not know a channel, unless
-    `accept_mapping`. Numbers and dtype are the source's own.
+    The rest is called `<kept_as>.unmapped` where the body has a stream of that name. Numbers and
+    dtype are the source's own. Raises ImportFailed where a body that a person named does not know
+    a channel, unless `accept_mapping`.
     """
     made: dict[str, Stream] = {}
     left = [n for n, name in enumerate(columns.channels) if name not in set(ignore)]
