@@ -325,7 +325,8 @@ def test_a_body_that_a_person_names_must_know_the_joints(tmp_path: Path) -> None
 
     assert isinstance(refused, Refused)
     assert "unknown to g1_dex3" in refused.reason
-    assert "left_waist" in kept.streams["joint_position"].channels
+    assert kept.streams["joint_position"].channels == ("left_elbow_joint", "right_elbow_joint")
+    assert "left_waist" in kept.streams["joint_position.unmapped"].channels
 
 
 def test_channels_ignored_on_purpose_stay_out(tmp_path: Path) -> None:

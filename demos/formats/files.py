@@ -76,6 +76,16 @@ def json_object(root: Path, place: str) -> dict[str, Any]:
     return plain
 
 
+def json_list(root: Path, place: str) -> list[Any]:
+    """Read a JSON file that holds one list."""
+    plain = _parsed(whole_file(root, place).read_bytes(), place)
+    if not isinstance(plain, list):
+        raise ImportFailed(f"{place} holds {type(plain).__name__}, not a list").with_hint(
+            _COPY_AGAIN
+        )
+    return plain
+
+
 def json_lines(root: Path, place: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Read a file of one JSON object a line: the objects, and what was wrong with the rest."""
     content = whole_file(root, place).read_bytes()

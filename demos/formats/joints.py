@@ -46,8 +46,9 @@ def joint_streams(
 ) -> dict[str, Stream]:
     """Sort columns into the streams of the body by name; the rest keeps the source's names.
 
-    Raises ImportFailed where a body that a person named does not know a channel, unless
-    `accept_mapping`. Numbers and dtype are the source's own.
+    The rest is called `<kept_as>.unmapped` where the body has a stream of that name. Numbers and
+    dtype are the source's own. Raises ImportFailed where a body that a person named does not know
+    a channel, unless `accept_mapping`.
     """
     made: dict[str, Stream] = {}
     left = [n for n, name in enumerate(columns.channels) if name not in set(ignore)]
@@ -68,8 +69,19 @@ def joint_streams(
         used = {link.column for link in joined.links}
         left = [n for n in left if n not in used]
     if left:
-        made[columns.kept_as] = kept(columns, left, ticks)
+        taken = columns.kept_as in made
+        name = f"{columns.kept_as}.unmapped" if taken else columns.kept_as
+        made[name] = kept(columns, left, ticks)
     return made
+
+
+def known_names(channels: Sequence[str], sitting: Sitting) -> tuple[str, ...]:
+    """Return the body's names of channels where it knows them, the source's own elsewhere."""
+    if sitting.body is None:
+        return tuple(channels)
+    links = mapping.connect(channels, sitting.body).links
+    ours = {link.channel: link.joint.name for link in links}
+    return tuple(ours.get(channel, channel) for channel in channels)
 
 
 def kept(columns: Columns, chosen: Sequence[int], ticks: Ticks) -> Stream:

@@ -37,12 +37,14 @@ def sitting(
     format: str = "",
     licence: str = "unknown",
     software: dict[str, str] | None = None,
+    serials: dict[str, str] | None = None,
 ) -> Sitting:
     """Make the session of a source and say what that assumes.
 
     `robot` is the source's own name for the body, by which it is recognised where nobody named
     one. `began` None: the source has no date, the file's modification time stands in.
-    `format` is what wrote it, `software` further programs and their versions.
+    `format` is what wrote it, `software` further programs and their versions, `serials` the
+    numbers of robot and sensors.
     """
     from demos.formats.files import modified
 
@@ -68,6 +70,7 @@ def sitting(
         started_at=began,
         hardware=Hardware(
             robot=robot or "unknown",
+            serials=serials or {},
             software={**({"format": format} if format else {}), **(software or {})},
         ),
         consent=Consent(licence=licence),
