@@ -242,6 +242,8 @@ def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Re
     if not fits:
         below = list(islice(_below(source), 5000))
         fits = [(n, place) for place in below for n in importers if importers[n]().sniff(place)]
+        # a recording may be named by a part of it, an episode; found by looking it is the whole
+        fits = [(n, at) for n, at in fits if not any((n, upper) in fits for upper in at.parents)]
         if len(fits) == 1:
             place = fits[0][1].relative_to(source).as_posix()
             remarks = (Remark("assumed", f"the recording is the folder {place} below the source"),)
@@ -315,5 +317,5 @@ def _looks_like(source: Path, below: Sequence[Path]) -> str:
     for path in (source, *below):
         for sign, kind in _SIGNS:
             if path.name == sign or (sign.startswith(".") and sign in path.suffixes[:1]):
-                return f"no known format; it looks like {kind}, which this release does not read"
+                return f"no known format; it looks like {kind}, but not one that this release reads"
     return "no known format"
