@@ -159,7 +159,8 @@ def test_a_named_format_that_does_not_fit_is_our_error(name: str, tmp_path: Path
 def test_listing_importers_loads_nothing_heavy() -> None:
     code = (
         "import sys, demos.importers as i; list(i.importers);"
-        "print({'torch', 'h5py', 'dask', 'mujoco', 'streamlit', 'av', 'pyarrow', 'lerobot'}"
+        "print({'torch', 'h5py', 'dask', 'mujoco', 'streamlit', 'av', 'pyarrow', 'lerobot',"
+        " 'zarr', 'numcodecs', 'scipy', 'google.protobuf'}"
         " & set(sys.modules))"
     )
 

@@ -238,15 +238,14 @@ def test_no_folder_of_real_data_causes_anything_but_our_error() -> None:
 
     assert len(folders) > 40
     assert all(hints)
-    # the G1 once; the GR1 by its own folder and by the two above it
-    assert opened == 20 + 3 * 5
+    # the G1 once; the GR1 by its own folder and by the two above it; xr_teleoperate's episode by
+    # its own and by the two above it; BridgeData by its own and by the four above it
+    assert opened == 20 + 3 * 5 + 3 * 1 + 5 * 50
 
 
 @pytest.mark.parametrize(
     ("folder", "kind"),
     [
-        ("unitree_xr_json_derived", "Unitree's xr_teleoperate"),
-        ("bridge_rlds", "RLDS"),
         ("ros_bags_plotjuggler", "ROS 1 bag"),
         ("ros2_rosbag2_testbags", "MCAP"),
     ],
