@@ -309,6 +309,22 @@ def test_no_two_real_episodes_of_one_task_are_near_and_the_limit_is_far_below(
     assert closest > 2.5 * duplicates.LIMIT
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not G1.is_dir(), reason=f"no {G1}")
+def test_20_real_episodes_of_one_task_are_far_beyond_the_limit(
+    tmp_path: Path,
+) -> None:
+    store = demos.open(tmp_path / "store", container="zarr")
+    ids = [episode_id for _, episode_id in import_source(G1, store).episodes]
+
+    jobs.fingerprint_store(store, ids)
+    prints = [duplicates.fingerprint(store.episode(i)) for i in ids]
+    motions = {i: duplicates.motion_of(store.episode(i)) for i in ids}
+
+    assert jobs.repeated(store, ids) == []
+    assert nearest(prints, motions) > 3 * duplicates.LIMIT
+
+
 def nearest(prints: list[duplicates.Fingerprint], motions: dict[str, Any]) -> float:
     """Return how far the two closest episodes are apart, every offset of 0.1 s tried."""
     spread, found = duplicates.spreads(prints), np.inf

@@ -19,6 +19,7 @@ from demos.formats.steps import Ticks
 from demos.formats.xr_teleoperate import Hand, Numbers, Table
 from demos.model import Stream
 
+_SLACK = 0.01
 _ROLES: dict[str, mapping.Role] = {"states": "state", "actions": "command"}
 _ARMS = tuple(f"{side}_arm" for side in layout.SIDES)
 _HANDS = tuple(f"{side}_ee" for side in layout.SIDES)
@@ -52,7 +53,7 @@ def read_parts(table: Table, notes: Notes) -> Parts:
                 notes.find("numbers", f"{'/'.join(path)}: {unknown} values are null or NaN")
     hands = [part for path, part in found.items() if path[1:] in {(h, "qpos") for h in _HANDS}]
     widths = {part.width for part in hands}
-    normalised = not any(((p.values < 0) | (p.values > 1)).any() for p in hands)
+    normalised = not any(((p.values < -_SLACK) | (p.values > 1 + _SLACK)).any() for p in hands)
     hand = layout.hand_of(widths.pop(), normalised=normalised) if len(widths) == 1 else None
     return Parts(found, hand)
 
@@ -112,7 +113,8 @@ def streams_of(
             used |= set(paths)
     for path, part in parts.numbers.items():
         if path not in used:
-            made[word(_name(path))] = _plain(path, part, ticks)
+            name = word(_name(path))
+            made[name if name not in made else word(".".join(path))] = _plain(path, part, ticks)
     if sat.body is not None:
         notes.assumed.append(f"units and order of joints: as Unitree's SDK has them, {sat.body.id}")
         notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
