@@ -160,7 +160,7 @@ def test_listing_importers_loads_nothing_heavy() -> None:
     code = (
         "import sys, demos.importers as i; list(i.importers);"
         "print({'torch', 'h5py', 'dask', 'mujoco', 'streamlit', 'av', 'pyarrow', 'lerobot',"
-        " 'rosbags', 'mcap'}"
+        " 'rosbags', 'mcap', 'zarr', 'numcodecs', 'scipy', 'google.protobuf'}"
         " & set(sys.modules))"
     )
 

@@ -243,18 +243,6 @@ def test_no_folder_of_real_data_causes_anything_but_our_error() -> None:
     assert opened == 20 + 3 * 5
 
 
-@pytest.mark.parametrize(
-    ("folder", "kind"),
-    [
-        ("unitree_xr_json_derived", "Unitree's xr_teleoperate"),
-        ("bridge_rlds", "RLDS"),
-    ],
-)
-def test_a_format_that_is_not_read_is_named(folder: str, kind: str) -> None:
-    with pytest.raises(ImportFailed, match=kind):
-        list(open_source(DATA / folder))
-
-
 @pytest.mark.parametrize("span", [(0, 30), (100, 160), (249, 253), (260, 416)])
 def test_a_span_cut_out_of_a_real_video_shows_the_same_images(
     span: tuple[int, int], tmp_path: Path

@@ -26,6 +26,7 @@ _HOMES = {
     "score": "quality",
     "label": "quality",
     "coverage": "quality",
+    "duplicates": "repeats",
     "replay": "replays",
     "view": "viewing",
     "verify": "stores",

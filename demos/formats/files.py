@@ -65,10 +65,25 @@ def whole_file(root: Path, place: str) -> Path:
     return path
 
 
+def file_within(root: Path, place: str) -> Path:
+    """Return the path of a whole file that another file names: it must lie in the folder itself."""
+    try:
+        home, path = root.resolve(), (root / place).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ImportFailed(f"{place[:200]!r} names no file: {error}").with_hint(
+            _COPY_AGAIN
+        ) from error
+    if path == home or not path.is_relative_to(home):
+        raise ImportFailed(f"{place[:200]!r} leads out of the folder {root.name}").with_hint(
+            "a recording names files of its own folder only; it was changed, or is no recording"
+        )
+    return whole_file(root, place)
+
+
 def json_object(root: Path, place: str) -> dict[str, Any]:
     """Read a JSON file that holds one object."""
     content = whole_file(root, place).read_bytes()
-    plain = _parsed(content, place)
+    plain = json_value(content, place)
     if not isinstance(plain, dict):
         raise ImportFailed(f"{place} holds {type(plain).__name__}, not an object").with_hint(
             _COPY_AGAIN
@@ -78,7 +93,7 @@ def json_object(root: Path, place: str) -> dict[str, Any]:
 
 def json_list(root: Path, place: str) -> list[Any]:
     """Read a JSON file that holds one list."""
-    plain = _parsed(whole_file(root, place).read_bytes(), place)
+    plain = json_value(whole_file(root, place).read_bytes(), place)
     if not isinstance(plain, list):
         raise ImportFailed(f"{place} holds {type(plain).__name__}, not a list").with_hint(
             _COPY_AGAIN
@@ -94,7 +109,7 @@ def json_lines(root: Path, place: str) -> tuple[list[dict[str, Any]], list[str]]
         if not line.strip():
             continue
         try:
-            plain = _parsed(line, f"{place} line {number}")
+            plain = json_value(line, f"{place} line {number}")
         except ImportFailed as error:
             problems.append(str(error))
             continue
@@ -180,7 +195,8 @@ def _head(path: Path) -> str:
         return ""
 
 
-def _parsed(content: bytes, place: str) -> object:
+def json_value(content: bytes, place: str) -> object:
+    """Parse JSON; NaN and infinities become null."""
     try:
         plain = json.loads(content, parse_constant=lambda _: None)
         # a lone surrogate is JSON, but no text that can be written again

@@ -7,10 +7,10 @@ is what was recorded, and every image is reached at once. Players on the web do 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from demos.errors import ImportFailed
 from demos.formats.files import whole_file
@@ -18,7 +18,50 @@ from demos.formats.lerobot import filled
 
 _TICKS_PER_S = 90_000
 _KINDS = {b"\x89PNG\r\n\x1a\n": "png_pipe", b"\xff\xd8\xff": "jpeg_pipe"}
-_HINT = "turn the images into videos with LeRobot's tools and import the folder again"
+_HINT = "write the images of the camera anew, all PNG or all JPEG, of one size, and import again"
+
+
+class Pictures(Sequence[bytes]):
+    """Encoded images that are read when they are asked for, so that they need not fit in memory."""
+
+    def __init__(self, length: int, read: Callable[[int], bytes]) -> None:
+        self._length, self._read = length, read
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return [self._read(n) for n in range(self._length)[index]]
+        return self._read(range(self._length)[index])
+
+
+def stated(image: bytes) -> tuple[str, int, int]:
+    """Read kind (`png`, `jpeg`), width and height off an encoded image that is there to its end.
+
+    Raises ImportFailed for other kinds, and for an image that was cut short.
+    """
+    kind = _kind(image)
+    size = _size(image, kind)
+    if kind == "png_pipe":
+        width, height, ends = (
+            int.from_bytes(size[:4], "big"),
+            int.from_bytes(size[4:], "big"),
+            b"IEND",
+        )
+    else:
+        height, width, ends = (
+            int.from_bytes(size[:2], "big"),
+            int.from_bytes(size[2:], "big"),
+            b"\xff\xd9",
+        )
+    if not width or not height or ends not in image[-64:]:
+        raise ImportFailed("an image is cut short").with_hint(_HINT)
+    return kind.removesuffix("_pipe"), width, height
 
 
 def pictures(column: Any, root: Path) -> list[bytes]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from time import perf_counter
 
 from demos import coverage as grid
-from demos import labels, verdict
+from demos import duplicates, labels, verdict
 from demos.checks import checks
 from demos.checks import run as examine
 from demos.errors import DemosError
@@ -37,8 +37,10 @@ __all__ = [
     "check_store",
     "coverage",
     "findings",
+    "fingerprint_store",
     "judge_store",
     "propose_store",
+    "repeated",
     "score_store",
     "scores",
 ]
@@ -124,6 +126,27 @@ def propose_store(
     return _run(store, "proposals", ids, wanted, _proposed, scheduler, workers, progress)
 
 
+def fingerprint_store(
+    store: EpisodeStore,
+    ids: Iterable[str] | None = None,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Take the fingerprints by which copies are found; results of kind `fingerprints`."""
+    wanted = {"fingerprint": str(duplicates.VERSION)}
+    return _run(store, "fingerprints", ids, wanted, _printed, scheduler, workers, progress)
+
+
+def repeated(store: EpisodeStore, ids: Iterable[str]) -> list[duplicates.Pair]:
+    """Return the pairs of episodes among `ids` that are one, by the fingerprints that are taken."""
+    known = state.newest(store, "fingerprints")
+    rows = [row for episode in dict.fromkeys(ids) for row in known.get(episode, ())]
+    motion = lru_cache(512)(lambda episode: duplicates.motion_of(store.episode(episode)))
+    return list(duplicates.pairs([duplicates.from_row(row) for row in rows], motion))
+
+
 def analyse_store(
     store: EpisodeStore,
     ids: Iterable[str] | None = None,
@@ -171,6 +194,11 @@ def _checked(root: str, task: Task) -> list[Row]:
 def _scored(root: str, task: Task) -> list[Row]:
     rows = state.score_rows(measure(_store(root).episode(task.episode), task.plugins))
     return [{**row, "plugin": row["metric"]} for row in rows]
+
+
+def _printed(root: str, task: Task) -> list[Row]:
+    taken = duplicates.fingerprint(_store(root).episode(task.episode))
+    return [{**duplicates.as_row(taken), "plugin": "fingerprint"}]
 
 
 def _proposed(root: str, task: Task) -> list[Row]:
