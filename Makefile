@@ -3,10 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # slow tests run in continuous integration; `make test SLOW=1` runs them here
-MARKS := $(if $(or $(CI),$(SLOW)),slow or not slow,not slow)
+MARKS := $(if $(or $(CI),$(SLOW)),not fuzz,not slow and not fuzz)
 SMOKE := $(CURDIR)/.smoke
 
-.PHONY: quickstart test lint types imports tests interop wheel system clean
+.PHONY: quickstart test lint types imports tests interop fuzz wheel system clean
 
 quickstart: .venv/ready
 	$(BIN)/demos quickstart
@@ -29,6 +29,10 @@ tests: .venv/ready
 # the real lerobot on what we write; its pins are older than ours, so it has an environment of its own
 interop: .venv-lerobot/ready
 	HF_HUB_OFFLINE=1 .venv-lerobot/bin/pytest -m "$(MARKS)" --durations=5 tests/interop
+
+# hundreds of harmed files of every format; half an hour
+fuzz: .venv/ready
+	$(BIN)/pytest -m fuzz --durations=15
 
 # the wheel, installed in a clean environment and used from another folder
 wheel: .venv/ready

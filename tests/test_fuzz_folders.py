@@ -244,7 +244,7 @@ def survives(source: Path, folder: Path, format: str) -> None:
         assert b"SECRET" not in path.read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("format", list(HARMS))
 def test_300_harmed_recordings_cause_nothing_but_our_error(format: str, tmp_path: Path) -> None:
     build, harms = HARMS[format]
@@ -268,7 +268,7 @@ def test_300_harmed_recordings_cause_nothing_but_our_error(format: str, tmp_path
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_100_harmed_zips_cause_nothing_but_our_error(tmp_path: Path) -> None:
     whole = write_umi(tmp_path / "whole.zarr")
 

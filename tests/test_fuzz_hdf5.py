@@ -145,7 +145,7 @@ def test_a_harmed_file_causes_nothing_but_our_error(name: str, harm: Any, tmp_pa
     survives(name, 1, tmp_path / "x", (harm,))
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("block", range(6))
 @pytest.mark.parametrize("name", SOURCES)
 def test_three_hundred_harmed_files_cause_nothing_but_our_error(

@@ -136,12 +136,12 @@ def test_a_few_harmed_bags_cause_nothing_but_our_error(storage: str, tmp_path: P
     harm(sound(tmp_path / "sound", storage), tmp_path, 8)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("storage", STORAGES)
 def test_300_harmed_bags_cause_nothing_but_our_error(storage: str, tmp_path: Path) -> None:
     harm(sound(tmp_path / "sound", storage), tmp_path, 300)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_300_harmed_exports_cause_nothing_but_our_error(tmp_path: Path) -> None:
     harm(own(tmp_path), tmp_path, 300)

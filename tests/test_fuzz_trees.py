@@ -130,7 +130,7 @@ def test_a_few_harmed_recordings_cause_nothing_but_our_error(name: str, tmp_path
     survive(name, range(4), tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("block", range(BLOCKS))
 @pytest.mark.parametrize("name", FORMATS)
 def test_three_hundred_harmed_recordings_cause_nothing_but_our_error(
