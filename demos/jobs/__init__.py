@@ -9,19 +9,20 @@ carried over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from time import perf_counter
 
 from demos import coverage as grid
-from demos import duplicates, labels, verdict
+from demos import duplicates
 from demos.checks import checks
 from demos.checks import run as examine
 from demos.errors import DemosError
 from demos.jobs import state
 from demos.jobs.chunks import Answer, One, Progress, Task, dispatch, reduced
+from demos.jobs.judging import JUDGED_BY, judge_store
+from demos.jobs.runs import Failure, Report, write
 from demos.jobs.state import Row
 from demos.metrics import measure, metrics
 from demos.model import Finding, Label, Plan, Score
@@ -30,6 +31,7 @@ from demos.provenance import new_id
 from demos.store import EpisodeStore
 
 __all__ = [
+    "JUDGED_BY",
     "Failure",
     "Progress",
     "Report",
@@ -46,32 +48,6 @@ __all__ = [
 ]
 
 _ALL = "all_checks"
-JUDGED_BY = ("findings", "scores", "proposals", "verdicts")
-"""The kinds of results that a verdict rests on, its own last one included."""
-
-
-Known = Mapping[str, Mapping[str, list[Row]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An episode that could not be worked on, why, and what to do."""
-
-    episode: str
-    error: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a run did: episodes done now, found done, and failed. `run` names its results."""
-
-    kind: str
-    run: str
-    done: int
-    reused: int
-    failed: tuple[Failure, ...]
-    seconds: float
 
 
 def check_store(
@@ -263,7 +239,7 @@ def _run(
                 # what an importer found in a check's name, the check has now looked at itself
                 and str(row.get("check")).removeprefix("import.") not in checks
             ]
-        _write(store, kind, run, rows)
+        write(store, kind, run, rows)
         if progress is not None:
             progress(reused + done + len(failed), len(wanted))
 
@@ -274,7 +250,7 @@ def _run(
         lost = [
             {"episode": f.episode, "of": kind, "error": f.error, "hint": f.hint} for f in failed
         ]
-        _write(store, "failures", run, lost)
+        write(store, "failures", run, lost)
     return Report(kind, run, done, reused, tuple(failed), perf_counter() - started)
 
 
@@ -290,66 +266,6 @@ def _unread(kind: str, answer: Answer) -> list[Row]:
         hint=answer.hint,
     )
     return [{**row, "plugin": _ALL, "key": None} for row in state.finding_rows([finding])]
-
-
-def _write(store: EpisodeStore, kind: str, run: str, rows: Sequence[Row]) -> None:
-    if rows:
-        part = state.digest(sorted({str(row["episode"]) for row in rows}))[:16]
-        store.add_results(kind, run, part, state.table_of(rows))
-
-
-def judge_store(
-    store: EpisodeStore,
-    ids: Iterable[str] | None = None,
-    *,
-    known: Known | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Say redo, check or good of every episode; results of kind `verdicts`.
-
-    From the newest findings and scores and from the outcome: people's where there is one, else
-    the machine's proposal. A simulator's truth is not looked at. `known` are the newest results
-    per kind and episode where they are at hand; by default all are read.
-    """
-    started, run = perf_counter(), new_id()
-    wanted = list(dict.fromkeys(ids)) if ids is not None else store.episode_ids()
-    known = known or {kind: state.newest(store, kind) for kind in JUDGED_BY}
-    rows: list[Row] = []
-    failed: list[Failure] = []
-    reused = 0
-    for number, episode in enumerate(wanted):
-        try:
-            row = _judged(store, episode, known)
-        except DemosError as error:
-            failed.append(Failure(episode, str(error), error.hint))
-            continue
-        if row["key"] in {old.get("key") for old in known["verdicts"].get(episode, ())}:
-            reused += 1
-        else:
-            rows.append(row)
-        if progress is not None:
-            progress(number + 1, len(wanted))
-    for start in range(0, len(rows), 1000):
-        _write(store, "verdicts", run, rows[start : start + 1000])
-    return Report("verdicts", run, len(rows), reused, tuple(failed), perf_counter() - started)
-
-
-def _judged(store: EpisodeStore, episode: str, known: Known) -> Row:
-    own = {kind: rows.get(episode, []) for kind, rows in known.items()}
-    opinions = [*store.labels(episode), *state.labels_in(own["proposals"])]
-    outcome = labels.current((o for o in opinions if o.role != "simulator"), "outcome")
-    intent = store.manifest(episode).intent
-    found = verdict.judge(
-        state.findings_in(own["findings"]), state.scores_in(own["scores"]), outcome, intent=intent
-    )
-    parts = [found.verdict, found.reasons, verdict.VERSION]
-    return {
-        "episode": episode,
-        "verdict": found.verdict,
-        "reasons": "; ".join(found.reasons),
-        "plugin": "verdict",
-        "key": state.digest(parts),
-    }
 
 
 def findings(store: EpisodeStore, episode: str | None = None) -> list[Finding]:
