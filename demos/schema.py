@@ -56,7 +56,10 @@ RECORDS: dict[str, type[Record]] = {
 }
 """Every record that is published, by the name of its schema."""
 
-_UPGRADES: dict[str, dict[int, Upgrade]] = {}
+_UPGRADES: dict[str, dict[int, Upgrade]] = {
+    # version 2 may say how sources speak of the body; version 1 says nothing of them
+    "embodiment": {1: lambda old: {**old, "version": 2}},
+}
 
 
 def dump(record: Record) -> bytes:

@@ -85,7 +85,9 @@ def simulate(
 @click.option("--operator", metavar="NAME", help="A pseudonym.")
 @click.option("--factor", "factors", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
 @click.option("--ignore", multiple=True, metavar="CHANNEL", help="Leave out on purpose.")
-@click.option("--accept-mapping", is_flag=True, help="Keep channels the embodiment does not know.")
+@click.option(
+    "--accept-mapping", is_flag=True, help="Import in spite of unknown channels and doubts."
+)
 @format_option
 def import_(
     source: Path,

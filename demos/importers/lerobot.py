@@ -143,8 +143,8 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
     else:
         notes.sha256[f"{entry.data}#{entry.name}"] = steps.sha256()
     streams = _streams(source, steps, notes)
-    videos = _videos(source, entry, steps, notes)
-    for name in columns:
+    videos = {} if source.options.numbers_only else _videos(source, entry, steps, notes)
+    for name in () if source.options.numbers_only else columns:
         if video := _pictures(source, entry, name, table, steps, notes):
             videos[name] = video
     instruction, labels, events = words_of(survey, entry, steps, notes)

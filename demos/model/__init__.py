@@ -1,7 +1,10 @@
 """The nouns: records as they stand on disk, streams and episodes as they are in memory."""
 
 from demos.model.contracts import (
+    AbsentJoint,
     Accuracy,
+    ChannelMapping,
+    ChannelRole,
     Effector,
     Embodiment,
     Factor,
@@ -10,6 +13,7 @@ from demos.model.contracts import (
     PhaseVocabulary,
     Plan,
     Rule,
+    SourceMapping,
     Task,
     Tier,
 )
@@ -49,11 +53,14 @@ from demos.model.records import (
 )
 
 __all__ = [
+    "AbsentJoint",
     "Accuracy",
     "Calibration",
     "Camera",
     "CameraInfo",
     "CameraSummary",
+    "ChannelMapping",
+    "ChannelRole",
     "Consent",
     "Document",
     "Draft",
@@ -87,6 +94,7 @@ __all__ = [
     "SelectionRecord",
     "Session",
     "Severity",
+    "SourceMapping",
     "Span",
     "StoreInfo",
     "Stream",
