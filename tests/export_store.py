@@ -33,7 +33,9 @@ RATES_HZ = {
 def make(root: Path) -> demos.Store:
     """Record three episodes: whole, with an interval that is not to be trained on, odd."""
     store = demos.open(root, container="zarr")
-    recorder = Recorder(store, embodiment="g1_dex3", operator="op-1", task="pick_place")
+    recorder = Recorder(
+        store, embodiment="g1_dex3", operator="op-1", task="pick_place", on_full="block"
+    )
     for number in range(2):
         record(recorder, number, seconds=2.0)
     with recorder.episode(factors={"object": "cup"}) as odd:

@@ -21,3 +21,9 @@ def task_id(instruction: str) -> str:
     if len(whole) > 60:
         whole = whole[:61].rpartition("_")[0] or whole[:60]
     return whole or "unknown"
+
+
+def counted(name: str) -> tuple[tuple[int, str], ...]:
+    """Return a key that sorts demo_10 after demo_9, and names without numbers as text."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((int(part[:18]), "") if part.isdecimal() else (-1, part) for part in parts)

@@ -68,6 +68,14 @@ def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> Non
         raise ImportFailed(f"the images cannot be read: {error}").with_hint(_HINT) from error
 
 
+def size_of(image: bytes) -> tuple[int, int, str]:
+    """Return width, height and codec (`mjpeg`, `png`) of an encoded image. Raises ImportFailed."""
+    if _kind(image) == "png_pipe":
+        return int.from_bytes(image[16:20], "big"), int.from_bytes(image[20:24], "big"), "png"
+    sides = _size(image, "jpeg_pipe")
+    return int.from_bytes(sides[2:], "big"), int.from_bytes(sides[:2], "big"), "mjpeg"
+
+
 def _kind(image: bytes) -> str:
     for magic, kind in _KINDS.items():
         if image.startswith(magic):

@@ -250,7 +250,7 @@ def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Re
     remarks: tuple[Remark, ...] = ()
     if not fits:
         below = list(islice(_below(source), 5000))
-        fits = [(n, place) for place in below for n in importers if importers[n]().sniff(place)]
+        fits = list(_claims(below))
         if len(fits) == 1:
             place = fits[0][1].relative_to(source).as_posix()
             remarks = (Remark("assumed", f"the recording is the folder {place} below the source"),)
@@ -332,6 +332,16 @@ def _nothing(
     return ImportFailed(f"nothing in {source} can be read: {name}: {reason}{more}").with_hint(hint)
 
 
+def _claims(below: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield which format claims which place; what lies in a claimed folder belongs to it."""
+    taken: set[Path] = set()
+    for place in below:
+        if taken.isdisjoint(place.parents):
+            found = [name for name in importers if importers[name]().sniff(place)]
+            taken |= {place} if found else set()
+            yield from ((name, place) for name in found)
+
+
 def _below(folder: Path, depth: int = 6) -> Iterator[Path]:
     try:
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -350,8 +360,8 @@ _SIGNS = (
     (".mcap", "an MCAP recording"),
     (".db3", "a ROS 2 bag"),
     (".bag", "a ROS 1 bag"),
-    (".hdf5", "HDF5"),
-    (".h5", "HDF5"),
+    (".hdf5", "HDF5 of another layout"),
+    (".h5", "HDF5 of another layout"),
     (".zarr", "Zarr"),
     ("zarr.json", "Zarr"),
 )
