@@ -277,7 +277,8 @@ def _tried(path: Path, options: Options, format: str) -> dict[str, Ruling]:
                 body = options.embodiment or embodiments.load(name, options.store)
             except UnknownName:
                 continue
-            trials[name] = Trial(body, options.ignore)
+            said = draft.facts.provenance.parameters.get("ignored", options.ignore)
+            trials[name] = Trial(body, tuple(said))
         trials[name].add(draft.streams)
     return {name: trial.ruling() for name, trial in trials.items() if trial.judges}
 

@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from demos.mapping import STREAMS, Role, connect
+from demos.mapping.conversion import ASSUMED
 from demos.mapping.coupling import SHORTEST_S, Coupling
 from demos.mapping.following import Flags, can_assign, exchanged, order, scaled, turned
 from demos.mapping.ranges import Reach, beyond
@@ -48,6 +49,7 @@ class Trial:
     _reaches: dict[Role, dict[str, Reach]] = field(default_factory=dict)
     _twins: set[tuple[str, str]] | None = None
     _strangers: dict[str, None] = field(default_factory=dict)
+    _assumed: set[str] = field(default_factory=set)
     _command: Coupling = field(init=False)
     _velocity: Coupling = field(init=False)
 
@@ -73,6 +75,8 @@ class Trial:
         for name in ("state", "action"):
             if name in streams:
                 self._strangers |= dict.fromkeys(streams[name].channels)
+        if ASSUMED in streams:
+            self._assumed |= set(streams[ASSUMED].channels)
         state = _of(streams, "state")
         if not state:
             return
@@ -149,8 +153,8 @@ class Trial:
     def _missing(self) -> Iterator[Suspicion]:
         """Accuse a group of joints of which the source has some and lacks others."""
         here = self._reaches.get("state", {})
-        excused = {link.joint.name for link in connect(self.ignored, self.body).links}
-        excused |= {name for source in self.body.sources.values() for name in source.absent}
+        ignored = {link.joint.name for link in connect(self.ignored, self.body).links}
+        excused = ignored | self._assumed
         groups: dict[str, list[Joint]] = {}
         for joint in self.body.joints:
             groups.setdefault(joint.group, []).append(joint)

@@ -18,6 +18,14 @@ from demos.model.contracts import (
     Tier,
 )
 from demos.model.episode import Camera, Draft, Episode, Nanoseconds, Stream, Values, VideoFile
+from demos.model.mapped import (
+    MappedCamera,
+    MappedClock,
+    MappedLabel,
+    MappedStream,
+    MappedText,
+    MappingFile,
+)
 from demos.model.records import (
     Calibration,
     CameraInfo,
@@ -79,6 +87,12 @@ __all__ = [
     "Label",
     "LedgerEntry",
     "Manifest",
+    "MappedCamera",
+    "MappedClock",
+    "MappedLabel",
+    "MappedStream",
+    "MappedText",
+    "MappingFile",
     "Nanoseconds",
     "Outcome",
     "Phase",
