@@ -439,7 +439,7 @@ def test_a_channel_that_nobody_maps_is_refused(tmp_path: Path) -> None:
 
 def test_degrees_that_the_mapping_file_calls_radians_stop_the_import(tmp_path: Path) -> None:
     store = with_body(tmp_path)
-    swing = 60 * np.sin(np.arange(200) / 20)
+    swing = 60 * np.sin(np.arange(300) / 20)
     recorded(tmp_path, f=np.stack([swing, swing / 2], axis=1))
     said = {
         "channels": [{"source": "e", "joint": "elbow"}, {"source": "w", "joint": "wrist"}],

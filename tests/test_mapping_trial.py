@@ -57,7 +57,7 @@ FAULTS: list[Fault] = [
 ]
 
 
-@pytest.mark.parametrize("seconds", [4.0, 12.0])
+@pytest.mark.parametrize("seconds", [5.5, 12.0])
 def test_a_sound_mapping_is_never_doubted(seconds: float) -> None:
     doubted = [
         seed for seed in range(60) if suspicions([reaches(BODY, seed, seconds=seconds)], BODY)
@@ -114,7 +114,7 @@ def test_a_fault_is_explained_with_its_evidence_and_what_to_do() -> None:
 def test_a_share_of_the_range_where_angles_should_be_is_named() -> None:
     closing = Joint(name="closing", group="hand", lower=-1.5, upper=0.0)
     body = Embodiment(id="b", title="b", joints=(closing,))
-    share = np.linspace(0, 1, 120, dtype=np.float32)[:, None]
+    share = np.linspace(0, 1, 300, dtype=np.float32)[:, None]
 
     state, command = suspicions([Recorded(("closing",), share, share)], body)
 
@@ -201,12 +201,29 @@ def test_fingers_that_are_told_the_same_may_hold_the_same() -> None:
     assert suspicions([replace(recorded, state=state, command=command)], BODY) == []
 
 
-def test_less_than_two_seconds_say_nothing() -> None:
-    assert suspicions([in_degrees(0).harm(reaches(BODY, 9, seconds=1.9))], BODY) == []
+def test_less_than_five_seconds_say_nothing() -> None:
+    short = in_degrees(0).harm(reaches(BODY, 9, seconds=4.9))
+
+    assert suspicions([short], BODY) == []
+    assert tried([short], BODY).summary() == "mapping: not assessed, 4.9 s are too short"
+
+
+def test_commands_of_less_than_five_seconds_say_nothing() -> None:
+    recorded = exchanged(7, 8).harm(reaches(BODY, 9))
+    made = recorded.streams(BODY)
+    for name, stream in made.items():
+        if "command" in name:
+            made[name] = replace(stream, time_ns=stream.time_ns // 4)
+    trial = Trial(BODY)
+
+    trial.add(made)
+
+    assert trial.suspicions() == []
+    assert "too short a time" in trial.summary()
 
 
 def test_short_episodes_count_together() -> None:
-    short = [in_degrees(0).harm(reaches(BODY, seed, seconds=1.0)) for seed in range(3)]
+    short = [in_degrees(0).harm(reaches(BODY, seed, seconds=2.0)) for seed in range(3)]
 
     assert {each.cause for each in suspicions(short, BODY)} == {"degrees"}
 
@@ -293,7 +310,7 @@ def test_thresholds_can_be_moved() -> None:
 )
 def test_odd_numbers_cause_no_error(odd: float) -> None:
     for column in range(9):
-        recorded = reaches(BODY, column, seconds=3.0)
+        recorded = reaches(BODY, column, seconds=6.0)
         state, command = recorded.state.astype(np.float64), recorded.command.astype(np.float64)
         state[::7, column], command[:, column] = odd, odd
         state[:, 0] = odd

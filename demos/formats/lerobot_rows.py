@@ -36,6 +36,13 @@ def channel_names(survey: Survey, column: str, values: Any, notes: Notes) -> tup
     return tuple(f"{before}{name}" for before, name in zip(prefix, names, strict=True))
 
 
+def repeated(survey: Survey, column: str) -> str:
+    """Return a name that stands for two channels of a column, empty where there is none."""
+    feature = survey.info.features.get(column)
+    names = feature.names if feature else ()
+    return next((name for n, name in enumerate(names) if name in names[:n]), "")
+
+
 def hold_against(entry: Entry, steps: Steps, notes: Notes) -> None:
     """Find rows that the metadata does not know, that are missing or out of order."""
     n = len(steps)

@@ -49,11 +49,13 @@ class Found:
     """One episode, ready to publish. `of` is how many the source holds, where known.
 
     The files of `draft.videos` may be temporary: they stay until the next item is asked for.
+    `judged`: its channels were held against its body before, when it first came into a store.
     """
 
     name: str
     draft: Draft
     of: int | None = None
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,10 @@ def _tried(path: Path, options: Options, format: str) -> dict[str, Ruling]:
     """Look at the numbers of the first episodes: what they say of the mapping to each body."""
     trials: dict[str, Trial] = {}
     items = open_source(path, replace(options, numbers_only=True), format=format)
-    for draft in islice((item.draft for item in items if isinstance(item, Found)), TRIED):
+    for found in islice((item for item in items if isinstance(item, Found)), TRIED):
+        draft = found.draft
+        if found.judged:
+            continue
         name = draft.session.embodiment
         if name not in trials:
             try:

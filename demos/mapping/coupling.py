@@ -25,6 +25,9 @@ answer in steps, and a velocity of one step is noise."""
 LAGS = range(-3, 16)
 """How many samples of the grid (-0.1 to 0.5 s) the first reading may come after the second."""
 
+RATE_LAGS = range(-3, 4)
+"""The same for positions and velocities, which are measured at once."""
+
 SHORTEST_S, LONGEST_S = 2.0, 600.0
 """An episode says nothing when shorter, and no more when longer."""
 
@@ -70,6 +73,7 @@ class Coupling:
 
     joints: tuple[str, ...]
     rate: bool = False
+    seconds: float = 0.0
     each: list[Agreement] = field(default_factory=list)
     _sums: _Sums = field(default_factory=dict)
 
@@ -81,7 +85,9 @@ class Coupling:
         one = _velocity(_on_grid(first, self.joints, grid))
         told = _on_grid(second, self.joints, grid)
         other = _averaged(told)[SMOOTH // 2 :][: len(one)] if self.rate else _velocity(told)
-        own = {lag: _products(one, other, lag) for lag in LAGS}
+        lags = RATE_LAGS if self.rate else LAGS
+        own = {lag: _products(one, other, lag) for lag in lags}
+        self.seconds += len(grid) / GRID_HZ
         for lag, parts in own.items():
             before = self._sums.get(lag, (0.0, 0.0, 0.0))
             self._sums[lag] = tuple(a + b for a, b in zip(before, parts, strict=True))

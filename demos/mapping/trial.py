@@ -15,11 +15,14 @@ import numpy as np
 
 from demos.mapping import STREAMS, Role, connect
 from demos.mapping.conversion import ASSUMED
-from demos.mapping.coupling import SHORTEST_S, Coupling
+from demos.mapping.coupling import Coupling
 from demos.mapping.following import Flags, can_assign, exchanged, order, scaled, turned
 from demos.mapping.ranges import Reach, beyond
 from demos.mapping.suspicion import Suspicion, listed
 from demos.model import Embodiment, Joint, Stream
+
+LEAST_S = 5.0
+"""Less than this of a recording says nothing against a mapping."""
 
 LEAST_SPEED = 0.02
 """A joint that never goes through this share of its range in a second hardly moves."""
@@ -96,13 +99,14 @@ class Trial:
         self,
         *,
         share: float = 0.01,
+        least_s: float = LEAST_S,
         least_speed: float = LEAST_SPEED,
         sure: float = 0.8,
         gain: float = 0.3,
         against: float = 0.7,
         times: float = 10.0,
     ) -> list[Suspicion]:
-        """Say what is hardly right; nothing before there are two seconds to judge by.
+        """Say what is hardly right; nothing before there are `least_s` seconds to judge by.
 
         share: of a joint's samples that may be beyond its range. least_speed: in ranges a second,
         below which a joint hardly moves. sure: the correlation with another joint's command that
@@ -110,7 +114,7 @@ class Trial:
         correlation with its own command that is a turned sign. times: how many times as far as
         it is told a joint may move.
         """
-        if self.seconds < SHORTEST_S:
+        if self.seconds < least_s:
             return []
         found = list(self._missing())
         found += [
@@ -118,7 +122,7 @@ class Trial:
             for pair in sorted(self._twins or ())
         ]
         for coupling, what in ((self._command, "command"), (self._velocity, "velocity")):
-            if not coupling.each:
+            if coupling.seconds < least_s:
                 continue
             moving = self._moving(coupling, least_speed)
             cycles = exchanged(coupling, moving, sure=sure, gain=gain)
@@ -136,10 +140,14 @@ class Trial:
     def summary(self, *, least_speed: float = LEAST_SPEED) -> str:
         """Say in one sentence what was judged and what could not be."""
         joints = {name for reaches in self._reaches.values() for name in reaches}
+        if self.seconds < LEAST_S:
+            return f"mapping: not assessed, {self.seconds:.1f} s are too short"
         said = f"mapping: {len(joints)} joints were held against their ranges"
         coupling = self._command if self._command.each else self._velocity
         if not coupling.each:
             return f"{said}; sign and order not assessed: nothing says what they were told"
+        if coupling.seconds < LEAST_S:
+            return f"{said}; sign and order not assessed: it was told for too short a time"
         moving = int(self._moving(coupling, least_speed).all(axis=0).sum())
         what = "commands" if coupling is self._command else "velocities"
         said += f", the {moving} of them that move also against their {what}"
