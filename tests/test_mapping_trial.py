@@ -9,8 +9,9 @@ import pytest
 
 from demos.mapping import connect as connected
 from demos.mapping import following, streams
+from demos.mapping.conversion import assumed_joints
 from demos.mapping.trial import Trial
-from demos.model import Effector, Embodiment, Joint
+from demos.model import AbsentJoint, Effector, Embodiment, Joint, SourceMapping
 from tests.planted_faults import (
     Fault,
     Recorded,
@@ -260,9 +261,20 @@ def test_a_channel_that_is_nearly_the_missing_joints_is_offered() -> None:
 
 
 def test_a_channel_left_out_on_purpose_is_not_missing() -> None:
-    trial = Trial(BODY, ignored=("arm_3",))
+    leaves_out = BODY.model_copy(update={"sources": {"rig": SourceMapping(ignored=("arm_3",))}})
+    recorded = missing(3).harm(reaches(BODY, 12)).streams(BODY)
 
-    trial.add(missing(3).harm(reaches(BODY, 12)).streams(BODY))
+    for trial in (Trial(BODY, ignored=("arm_3",)), Trial(leaves_out, ignored=("arm_3",))):
+        trial.add(recorded)
+        assert trial.suspicions() == []
+
+
+def test_a_joint_that_is_held_or_mimics_is_not_missing() -> None:
+    recorded = missing(3).harm(reaches(BODY, 12)).streams(BODY)
+    absent = SourceMapping(absent={"arm_3": AbsentJoint(hold=0.0)})
+    trial = Trial(BODY)
+
+    trial.add(recorded | assumed_joints(absent, BODY, recorded))
 
     assert trial.suspicions() == []
 

@@ -124,15 +124,15 @@ EXCHANGED = [
 def test_units_and_channels_that_are_wrong_are_named_in_single_episodes(
     g1: list[Recorded],
 ) -> None:
-    assert unnamed(WRONG, [[g1[0]], [g1[11]]]) == []
+    assert unnamed(WRONG, [[g1[11]]]) == []
 
 
 def test_turned_signs_are_named_of_every_joint_that_moves(g1: list[Recorded]) -> None:
-    assert unnamed(TURNED, [g1[:8], g1[8:16]]) == []
+    assert unnamed(TURNED, [g1[:8]]) == []
 
 
 def test_exchanged_channels_are_named_of_every_two_joints_that_move(g1: list[Recorded]) -> None:
-    assert unnamed(EXCHANGED, [[g1[0]], g1[8:16]]) == []
+    assert unnamed(EXCHANGED, [g1[8:10]]) == []
 
 
 @pytest.mark.slow
@@ -143,6 +143,8 @@ def test_how_many_planted_faults_are_named_in_all_20_episodes_alone(g1: list[Rec
     # a joint that hardly moved in one episode is not judged by it
     assert len(unnamed(TURNED, alone)) <= 0.02 * 20 * len(TURNED)
     assert len(unnamed(EXCHANGED, alone)) <= 0.03 * 20 * len(EXCHANGED)
+    by_eight = [g1[:8], g1[8:16], g1]
+    assert unnamed([*TURNED, *EXCHANGED], by_eight) == []
 
 
 def test_fingers_in_another_order_are_named(g1: list[Recorded]) -> None:
@@ -202,7 +204,7 @@ def planted(root: Path, target: Path, harm: Callable[[Recorded], Recorded]) -> P
     [
         (in_degrees(10), "right_elbow_joint goes from .* degrees", "unit: deg"),
         (in_counts(20, 0.001, 0), "right_hand_pinky goes from .* raw counts", "unit: counts"),
-        (turned(8), "right_shoulder_roll_joint run against their command", "sign: -1"),
+        (turned(8), "right_shoulder_roll_joint runs against its command", "sign: -1"),
         (exchanged(10, 13), "right_elbow_joint, right_wrist_yaw_joint seem exchanged", "joints"),
         (missing(12), "no channel for right_wrist_pitch_joint", "absent"),
         (doubled(9, 10), "right_elbow_joint and .* the very same numbers", "ignore"),

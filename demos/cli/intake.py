@@ -104,6 +104,8 @@ def import_(
 ) -> int:
     """Read somebody else's recording into a store, saying what was assumed.
 
+    SOURCE is a recording of a known format, or a mapping file (YAML) that describes HDF5 files of
+    one's own. The first episodes are held against the embodiment before any is published.
     Exits with 1 where an episode was left out.
     """
     import demos

@@ -90,8 +90,12 @@ def _write(group: Any, item: Chosen, choices: Choices) -> tuple[str, ...]:
     }
     for key, value in told.items():
         group.attrs[key] = value
-    left = sorted(set(episode.streams) - set(wanted))
-    return (f"left out on purpose: {', '.join(left)}",) if left else ()
+    notes = []
+    if left := sorted(set(episode.streams) - set(wanted)):
+        notes.append(f"left out on purpose: {', '.join(left)}")
+    if choices.rate_hz is not None:
+        notes.append("every stream keeps its own rate: a rate of steps changes nothing here")
+    return tuple(notes)
 
 
 def _video(

@@ -42,7 +42,9 @@ ABOUT = (
     "of a playable video, time_ns a stamp an image. manifest, session and labels are JSON."
 )
 STAMPS = ("time_ns", "source_time_ns", "arrival_ns")
-MOST_BYTES = 2**34
+MOST_BYTES = 2**32
+"""What one stream may have, as it is read whole."""
+
 _GZIP_LEVEL = 4
 _CHUNK_BYTES = 2**20
 _COPY_AGAIN = "copy the file again from its source, or export it anew"

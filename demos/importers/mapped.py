@@ -186,7 +186,7 @@ def _draft(source: _Source, file: Path, group: str, scratch: Path) -> Draft:
     said, options = source.said, source.options
     with hdf5.opened(file) as opened:
         episode = MappedEpisode(opened, group)
-        operator = options.operator or _text(said.operator, episode)
+        operator = options.operator or (_text(said.operator, episode) or "")[:200] or None
         home = source.sitting(operator)
         notes = Notes(assumed=list(home.assumed))
         clocks = [said.clock, *(each.clock for each in said.streams.values())]
@@ -354,8 +354,8 @@ def _beside(
 def _text(said: MappedText | None, episode: MappedEpisode) -> str | None:
     if said is None:
         return None
-    found = said.text or episode.word(said.path)
-    return found.strip()[:200] or None if found else None
+    found = said.text or episode.word(said.path) or ""
+    return found.strip() or None
 
 
 def _factor(said: MappedText | Scalar, episode: MappedEpisode) -> Scalar:
@@ -378,6 +378,4 @@ def _labels(said: MappingFile, episode: MappedEpisode, notes: Notes) -> Iterator
             continue
         if each.values:
             notes.assumed.append(f"{each.of}: {found!r} at {each.path} is {value}")
-        yield new_label(
-            notes.id, each.of, annotator=each.annotator, role=each.role, value=value[:200]
-        )
+        yield new_label(notes.id, each.of, annotator=each.annotator, role=each.role, value=value)

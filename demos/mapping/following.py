@@ -78,7 +78,8 @@ def turned(own: Indices, coupling: Coupling, what: str, *, against: float) -> It
     if found:
         names = [coupling.joints[i] for i in found]
         worst = min(float(low[i]) for i in found)
-        message = f"{listed(names)} run against their {what} (correlation {worst:.2f})"
+        run = "runs against its" if len(names) == 1 else "run against their"
+        message = f"{listed(names)} {run} {what} (correlation {worst:.2f})"
         yield Suspicion("sign", tuple(names), message)
 
 

@@ -34,7 +34,8 @@ class Suspicion:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        return f"{_REMEDIES[self.cause]}, under `sources` of the embodiment"
+        where = "under `sources` of the embodiment (`mapping` of a mapping file)"
+        return f"{_REMEDIES[self.cause]}, {where}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

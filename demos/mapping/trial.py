@@ -161,8 +161,9 @@ class Trial:
     def _missing(self) -> Iterator[Suspicion]:
         """Accuse a group of joints of which the source has some and lacks others."""
         here = self._reaches.get("state", {})
-        ignored = {link.joint.name for link in connect(self.ignored, self.body).links}
-        excused = ignored | self._assumed
+        said = [name for source in self.body.sources.values() for name in source.ignored]
+        ignored = connect([*self.ignored, *said], self.body, keep_repeated=True)
+        excused = {link.joint.name for link in ignored.links} | self._assumed
         groups: dict[str, list[Joint]] = {}
         for joint in self.body.joints:
             groups.setdefault(joint.group, []).append(joint)
