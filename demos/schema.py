@@ -25,6 +25,7 @@ from demos.model import (
     Label,
     LedgerEntry,
     Manifest,
+    MappingFile,
     PhaseVocabulary,
     Plan,
     Record,
@@ -46,6 +47,7 @@ RECORDS: dict[str, type[Record]] = {
     "gap": Gap,
     "label": Label,
     "ledger_entry": LedgerEntry,
+    "mapping": MappingFile,
     "phase_vocabulary": PhaseVocabulary,
     "plan": Plan,
     "score": Score,
@@ -57,7 +59,10 @@ RECORDS: dict[str, type[Record]] = {
 }
 """Every record that is published, by the name of its schema."""
 
-_UPGRADES: dict[str, dict[int, Upgrade]] = {}
+_UPGRADES: dict[str, dict[int, Upgrade]] = {
+    # version 2 may say how sources speak of the body; version 1 says nothing of them
+    "embodiment": {1: lambda old: {**old, "version": 2}},
+}
 
 
 def dump(record: Record) -> bytes:

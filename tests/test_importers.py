@@ -59,7 +59,7 @@ def test_takes_the_words_of_the_person_who_imports(importer: Importer, tmp_path:
 
     assert episode.draft.facts.task == "pick_place"
     assert episode.draft.session.operator == "op-3"
-    assert episode.draft.facts.factors == {"lighting": "dim"}
+    assert episode.draft.facts.factors["lighting"] == "dim"
     assert not any("operator" in text for text in episode.draft.facts.provenance.assumed)
 
 

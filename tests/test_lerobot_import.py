@@ -109,6 +109,23 @@ def test_an_accepted_mapping_keeps_unknown_channels_under_their_own_names(v21: P
     assert "import.mapping" in checks(draft)
 
 
+def test_a_name_that_stands_for_two_channels_is_refused_for_a_known_body(v21: Path) -> None:
+    def rename(info: dict[str, Any]) -> None:
+        for name in ("observation.state", "action"):
+            info["features"][name]["names"] = ["kLeftElbow", "kLeftElbow"]
+
+    body = embodiments.load("unitree_g1_inspire")
+    source = edit_info(v21, rename)
+
+    [refused] = [item for item in read(source, embodiment=body) if isinstance(item, Refused)]
+    draft = only(source, embodiment=body, accept_mapping=True)
+
+    assert "the name 'kLeftElbow' stands for two channels" in refused.reason
+    assert "meta/info.json" in refused.hint
+    assert draft.streams["state"].channels == ("state_0", "state_1")
+    assert "import.mapping" in checks(draft)
+
+
 def test_a_channel_ignored_on_purpose_is_written_down(v21: Path) -> None:
     def rename(info: dict[str, Any]) -> None:
         for name in ("observation.state", "action"):

@@ -15,7 +15,15 @@ import pytest
 from demos.errors import ImportFailed
 from demos.formats import xr_teleoperate_example as example
 from demos.formats.xr_teleoperate import CANNED_GOAL, camera_names
-from demos.importers import Found, Item, Options, Refused, importers, locate, open_source
+from demos.importers import (
+    Found,
+    Item,
+    Options,
+    Refused,
+    importers,
+    locate,
+    open_source,
+)
 from demos.model import Draft
 from demos.store.video import index_file
 
@@ -229,7 +237,7 @@ def test_rows_that_lack_a_hand_are_left_out_and_counted(task: Path) -> None:
 def test_numbers_beyond_the_joints_ranges_are_doubted(task: Path) -> None:
     rows(task, lambda n, row: set_at(row, "states/left_arm/qpos", [90.0 + n] * 7))
 
-    assert any("degrees or counts?" in text for text in found(draft(task), "mapping"))
+    assert any("reaches 95" in text for text in found(draft(task), "mapping"))
 
 
 # ------------------------------------------------------------------------ time

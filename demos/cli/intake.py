@@ -85,7 +85,9 @@ def simulate(
 @click.option("--operator", metavar="NAME", help="A pseudonym.")
 @click.option("--factor", "factors", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
 @click.option("--ignore", multiple=True, metavar="CHANNEL", help="Leave out on purpose.")
-@click.option("--accept-mapping", is_flag=True, help="Keep channels the embodiment does not know.")
+@click.option(
+    "--accept-mapping", is_flag=True, help="Import in spite of unknown channels and doubts."
+)
 @format_option
 def import_(
     source: Path,
@@ -102,6 +104,8 @@ def import_(
 ) -> int:
     """Read somebody else's recording into a store, saying what was assumed.
 
+    SOURCE is a recording of a known format, or a mapping file (YAML) that describes HDF5 files of
+    one's own. The first episodes are held against the embodiment before any is published.
     Exits with 1 where an episode was left out.
     """
     import demos

@@ -137,10 +137,10 @@ def dataset(file: Any, place: str) -> Any:
     return found
 
 
-def array(file: Any, place: str) -> npt.NDArray[Any]:
+def array(file: Any, place: str, *, most_bytes: int = MOST_BYTES) -> npt.NDArray[Any]:
     """Read numbers whole: the dataset's own shape and dtype, in the machine's byte order."""
     found = _numbers(file, place)
-    _bounded(place, found.size * found.dtype.itemsize, "it")
+    _bounded(place, found.size * found.dtype.itemsize, "it", most_bytes)
     values = np.empty(found.shape, found.dtype.newbyteorder("="))
     if found.ndim == 0:
         values[()] = _read(found, place, ())
@@ -158,6 +158,13 @@ def rows(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
     _bounded(place, row, "a row")
     for block in _blocks(found):
         yield from _read(found, place, block)
+
+
+def blocks(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
+    """Yield numbers in blocks of about 4 MB, (k, ...) one at a time."""
+    found = _numbers(file, place)
+    for block in _blocks(found):
+        yield _read(found, place, block)
 
 
 def last_row(file: Any, place: str) -> npt.NDArray[Any]:
@@ -371,10 +378,10 @@ def _read(found: Any, place: str, part: Any) -> npt.NDArray[Any]:
         raise _damaged(place, error) from error
 
 
-def _bounded(place: str, size: int, what: str) -> None:
-    if size > MOST_BYTES:
+def _bounded(place: str, size: int, what: str, most: int = MOST_BYTES) -> None:
+    if size > most:
         raise ImportFailed(
-            f"{place} is too large: {what} has {size / 1e6:.0f} MB, {MOST_BYTES / 1e6:.0f} are read"
+            f"{place} is too large: {what} has {size / 1e6:.0f} MB, {most / 1e6:.0f} are read"
         ).with_hint("split the recording into episodes, images in chunks of one image")
 
 

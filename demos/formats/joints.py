@@ -12,6 +12,7 @@ import numpy.typing as npt
 from demos import mapping
 from demos.formats.sitting import Sitting
 from demos.formats.steps import Ticks
+from demos.mapping.conversion import assumed_joints
 from demos.model import Stream, StreamInfo
 
 OPAQUE = (
@@ -47,14 +48,24 @@ def joint_streams(
     """Sort columns into the streams of the body by name; the rest keeps the source's names.
 
     The rest is called `<kept_as>.unmapped` where the body has a stream of that name. Numbers and
-    dtype are the source's own. Raises ImportFailed where a body that a person named does not know
-    a channel, unless `accept_mapping`.
+    dtype are the source's own, but for what its mapping converts; joints that it says are absent
+    become a stream of their own. Raises ImportFailed where two channels speak of one joint, and
+    where a channel is unknown to a body that a person named or that has a mapping for this
+    source, unless `accept_mapping`.
     """
     made: dict[str, Stream] = {}
     left = [n for n, name in enumerate(columns.channels) if name not in set(ignore)]
     if sitting.body is not None:
-        joined = mapping.connect(columns.channels, sitting.body, ignore=ignore)
-        if sitting.chosen and not joined.complete and not accept_mapping:
+        joined = mapping.connect(
+            columns.channels,
+            sitting.body,
+            role=columns.role,
+            source=sitting.source,
+            ignore=ignore,
+            keep_repeated=accept_mapping,
+        )
+        strict = sitting.chosen or sitting.source is not None
+        if strict and not joined.complete and not accept_mapping:
             raise mapping.explain(joined, sitting.body)
         made |= mapping.streams(
             columns.values,
@@ -66,8 +77,11 @@ def joint_streams(
             clock=ticks.clock,
             rate_hz=ticks.rate_hz,
         )
+        if sitting.source is not None and columns.role == "state":
+            made |= assumed_joints(sitting.source, sitting.body, made)
+        unknown = set(joined.unknown)
         used = {link.column for link in joined.links}
-        left = [n for n in left if n not in used]
+        left = [n for n in left if n not in used and columns.channels[n] in unknown]
     if left:
         taken = columns.kept_as in made
         name = f"{columns.kept_as}.unmapped" if taken else columns.kept_as

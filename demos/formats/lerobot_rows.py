@@ -52,6 +52,13 @@ def channel_names(
     )
 
 
+def repeated(survey: Survey, column: str) -> str:
+    """Return a name that stands for two channels of a column, empty where there is none."""
+    feature = survey.info.features.get(column)
+    names = feature.names if feature else ()
+    return next((name for n, name in enumerate(names) if name in names[:n]), "")
+
+
 def hold_against(entry: Entry, steps: Steps, notes: Notes) -> None:
     """Find rows that the metadata does not know, that are missing or out of order."""
     n = len(steps)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from demos import embodiment as embodiments
 from demos.formats.names import word
-from demos.model import Consent, Embodiment, Hardware, Session
+from demos.mapping.conversion import source_for, words
+from demos.model import Consent, Embodiment, Hardware, Session, SourceMapping
 from demos.provenance import new_id
 
 
@@ -17,13 +18,14 @@ class Sitting:
     """A session made for a source, the body that was recognised, and the assumptions so far.
 
     `chosen`: a person named the body, so its channels must fit; one that was only recognised may
-    fit in part.
+    fit in part. `source`: how this kind of source speaks of the body, where the body says so.
     """
 
     session: Session
     body: Embodiment | None
     assumed: tuple[str, ...]
     chosen: bool = False
+    source: SourceMapping | None = None
 
 
 def sitting(
@@ -44,7 +46,8 @@ def sitting(
     `robot` is the source's own name for the body, by which it is recognised where nobody named
     one. `began` None: the source has no date, the file's modification time stands in.
     `format` is what wrote it, `software` further programs and their versions, `serials` the
-    numbers of robot and sensors.
+    numbers of robot and sensors. By the robot's name or the format the body may know how the
+    source departs from its own words (`sources`).
     """
     from demos.formats.files import modified
 
@@ -58,6 +61,9 @@ def sitting(
             f"the robot {robot or 'unknown'!r} is no known embodiment: "
             "channels keep the source's names"
         )
+    told = source_for(body, robot, format.split(" ")[0]) if body is not None else None
+    if body is not None and told is not None:
+        assumed += words(*told, body)
     if operator is None:
         assumed.append("operator: unknown")
     if began is None:
@@ -76,4 +82,4 @@ def sitting(
         consent=Consent(licence=licence),
         note=f"imported from {root.name}",
     )
-    return Sitting(session, body, tuple(assumed), chosen)
+    return Sitting(session, body, tuple(assumed), chosen, told[1] if told else None)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from demos import embodiment as embodiments
 from demos._registry import Registry
-from demos.errors import DemosError, ImportFailed
+from demos.errors import DemosError, ImportFailed, UnknownName
+from demos.formats.notes import Notes
+from demos.mapping.trial import Ruling, Trial
 from demos.model import Draft, Embodiment, Finding
 from demos.model.records import Scalar
 from demos.provenance import source_identity
@@ -28,8 +30,9 @@ class Options:
 
     `embodiment` None: the body is recognised by the source's own name for it, or recorded under
     that name. `ignore`: channels left out on purpose. `accept_mapping`: channels that the
-    embodiment does not know are kept under their own names instead of being refused.
-    `store`: the store's folder, whose own embodiments count too.
+    embodiment does not know are kept under their own names instead of being refused, and doubts
+    about the mapping become findings. `store`: the store's folder, whose own embodiments count
+    too. `numbers_only`: somebody looks at the streams alone, so images may be left out.
     """
 
     embodiment: Embodiment | None = None
@@ -39,6 +42,7 @@ class Options:
     ignore: tuple[str, ...] = ()
     accept_mapping: bool = False
     store: Path | None = None
+    numbers_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,13 @@ class Found:
     """One episode, ready to publish. `of` is how many the source holds, where known.
 
     The files of `draft.videos` may be temporary: they stay until the next item is asked for.
+    `judged`: its channels were held against its body before, when it first came into a store.
     """
 
     name: str
     draft: Draft
     of: int | None = None
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,9 @@ class Importer(Protocol):
     def write_example(self, path: Path) -> Path:
         """Write the smallest real recording of this format under `path` and return it."""
 
+
+TRIED = 8
+"""So many episodes are held against the body before the first is published."""
 
 importers: Registry[type[Importer]] = Registry("importer", __name__)
 
@@ -158,7 +167,8 @@ def import_source(
 
     Episodes whose bytes are in the store already are skipped, so an import that was interrupted
     is run again and goes on, in the session it had begun. Raises ImportFailed where nothing at
-    all could be read.
+    all could be read, and before anything is published where the first episodes contradict the
+    mapping to the body (`demos.mapping.trial`), unless `accept_mapping`.
     """
     body = embodiments.load(embodiment, store.root) if embodiment else None
     options = Options(
@@ -168,6 +178,9 @@ def import_source(
     name, path, remarks = locate(source, format)
     known = _known(store, name)
     withdrawn = {t.source: t.withdrawn_at.date() for t in store.tombstones() if t.source}
+    rulings = _tried(path, options, name)
+    if not accept_mapping:
+        _refuse_doubtful(source, rulings)
     words: dict[str, list[str]] = {"missing": [], "contradiction": [], "assumed": []}
     for remark in remarks:
         words[remark.about].append(remark.text)
@@ -183,7 +196,7 @@ def import_source(
         if isinstance(item, Refused):
             skipped.append((item.name, item.reason, item.hint))
         else:
-            draft = item.draft
+            draft = _judged(item.draft, rulings.get(item.draft.session.embodiment))
             provenance = draft.facts.provenance
             words["assumed"] += [f for f in provenance.assumed if f not in words["assumed"]]
             words["missing"] += [f"{item.name}: {what}" for what in provenance.missing]
@@ -198,10 +211,8 @@ def import_source(
                     (item.name, f"imported before as {earlier}", "nothing to do, it is there")
                 )
             else:
-                if session and (session.embodiment, session.operator) == (
-                    draft.session.embodiment,
-                    draft.session.operator,
-                ):
+                # a session that was begun is gone on with; another one of the source is not
+                if session and session.model_copy(update={"id": draft.session.id}) == draft.session:
                     draft = replace(draft, session=session)
                 published = store.publish(draft)
                 known[identity] = published.id
@@ -260,6 +271,49 @@ def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Re
             "import them one at a time, the format named where one folder has two"
         )
     return *fits[0], remarks
+
+
+def _tried(path: Path, options: Options, format: str) -> dict[str, Ruling]:
+    """Look at the numbers of the first episodes: what they say of the mapping to each body."""
+    trials: dict[str, Trial] = {}
+    items = open_source(path, replace(options, numbers_only=True), format=format)
+    for found in islice((item for item in items if isinstance(item, Found)), TRIED):
+        draft = found.draft
+        if found.judged:
+            continue
+        name = draft.session.embodiment
+        if name not in trials:
+            try:
+                body = options.embodiment or embodiments.load(name, options.store)
+            except UnknownName:
+                continue
+            said = draft.facts.provenance.parameters.get("ignored", options.ignore)
+            trials[name] = Trial(body, tuple(said))
+        trials[name].add(draft.streams)
+    return {name: trial.ruling() for name, trial in trials.items() if trial.judges}
+
+
+def _refuse_doubtful(source: Path, rulings: Mapping[str, Ruling]) -> None:
+    for name, ruling in rulings.items():
+        if doubts := ruling.suspicions:
+            more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
+            raise ImportFailed(
+                f"{source.name} hardly fits {name}: {doubts[0].message}{more}"
+            ).with_hint(f"{doubts[0].hint}; or import it as it is with --accept-mapping")
+
+
+def _judged(draft: Draft, ruling: Ruling | None) -> Draft:
+    """Write into a draft what its source's mapping was held against, and what was accepted."""
+    if ruling is None:
+        return draft
+    notes = Notes(assumed=[ruling.summary])
+    for doubt in ruling.suspicions:
+        notes.assumed.append(f"mapping accepted, though {doubt.message}")
+        notes.find("mapping", f"accepted, though {doubt.message}", doubt.hint)
+    provenance = draft.facts.provenance
+    provenance = provenance.model_copy(update={"assumed": (*provenance.assumed, *notes.assumed)})
+    facts = draft.facts.model_copy(update={"provenance": provenance})
+    return replace(draft, facts=facts, findings=(*draft.findings, *notes.findings))
 
 
 def _known(store: EpisodeStore, format: str) -> dict[str | None, str]:

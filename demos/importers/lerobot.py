@@ -14,7 +14,7 @@ from demos.errors import DemosError, ImportFailed
 from demos.formats import lerobot as layout
 from demos.formats.files import is_pointer, licence, modified, parquet_table, whole_file
 from demos.formats.joints import OPAQUE, Columns, joint_streams
-from demos.formats.lerobot_rows import channel_names, hold_against, kept_stream, words_of
+from demos.formats.lerobot_rows import channel_names, hold_against, kept_stream, repeated, words_of
 from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
 from demos.formats.pictures import pictures, write_pictures
@@ -143,8 +143,8 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
     else:
         notes.sha256[f"{entry.data}#{entry.name}"] = steps.sha256()
     streams = _streams(source, steps, notes)
-    videos = _videos(source, entry, steps, notes)
-    for name in columns:
+    videos = {} if source.options.numbers_only else _videos(source, entry, steps, notes)
+    for name in () if source.options.numbers_only else columns:
         if video := _pictures(source, entry, name, table, steps, notes):
             videos[name] = video
     instruction, labels, events = words_of(survey, entry, steps, notes)
@@ -186,6 +186,8 @@ def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
         role = _ROLES.get(column)
         known = source.body if role else None
         channels = channel_names(source.survey, column, values, notes, known)
+        if role and source.body is not None and (twice := repeated(source.survey, column)):
+            _refuse_repeated(column, twice, source.options, notes)
         name = word(column.removeprefix("observation."))
         name = name if name not in made else word(column)
         if role and values.ndim == 2:
@@ -218,6 +220,16 @@ def _streams(source: _Source, steps: Steps, notes: Notes) -> dict[str, Stream]:
                 "add their names as aliases to the embodiment and import again",
             )
     return made
+
+
+def _refuse_repeated(column: str, name: str, options: Options, notes: Notes) -> None:
+    what = f"{column}: the name {name!r} stands for two channels"
+    if not options.accept_mapping:
+        raise ImportFailed(what).with_hint(
+            "mend `names` in meta/info.json; or take all its channels without names "
+            "(--accept-mapping)"
+        )
+    notes.find("mapping", f"{what}, so none of its names are used", "mend meta/info.json")
 
 
 def _videos(

@@ -1,7 +1,10 @@
 """The nouns: records as they stand on disk, streams and episodes as they are in memory."""
 
 from demos.model.contracts import (
+    AbsentJoint,
     Accuracy,
+    ChannelMapping,
+    ChannelRole,
     Effector,
     Embodiment,
     Factor,
@@ -10,10 +13,19 @@ from demos.model.contracts import (
     PhaseVocabulary,
     Plan,
     Rule,
+    SourceMapping,
     Task,
     Tier,
 )
 from demos.model.episode import Camera, Draft, Episode, Nanoseconds, Stream, Values, VideoFile
+from demos.model.mapped import (
+    MappedCamera,
+    MappedClock,
+    MappedLabel,
+    MappedStream,
+    MappedText,
+    MappingFile,
+)
 from demos.model.records import (
     Calibration,
     CameraInfo,
@@ -49,11 +61,14 @@ from demos.model.records import (
 )
 
 __all__ = [
+    "AbsentJoint",
     "Accuracy",
     "Calibration",
     "Camera",
     "CameraInfo",
     "CameraSummary",
+    "ChannelMapping",
+    "ChannelRole",
     "Consent",
     "Document",
     "Draft",
@@ -72,6 +87,12 @@ __all__ = [
     "Label",
     "LedgerEntry",
     "Manifest",
+    "MappedCamera",
+    "MappedClock",
+    "MappedLabel",
+    "MappedStream",
+    "MappedText",
+    "MappingFile",
     "Nanoseconds",
     "Outcome",
     "Phase",
@@ -87,6 +108,7 @@ __all__ = [
     "SelectionRecord",
     "Session",
     "Severity",
+    "SourceMapping",
     "Span",
     "StoreInfo",
     "Stream",

@@ -5,9 +5,9 @@ They are YAML files under `schemas/` or in a store; these records say what may s
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from demos.model.records import CameraInfo, Document, Name, Record, Scalar, StreamInfo
 
@@ -36,16 +36,84 @@ class Effector(Record):
     tactile: str = ""
 
 
+ChannelRole = Literal["state", "command", "velocity", "effort"]
+SourceUnit = Literal["rad", "deg", "m", "norm01", "counts"]
+
+
+class ChannelMapping(Record):
+    """One channel of a source: the joint it speaks of, and how its numbers become the joint's.
+
+    `unit` is the source's, None where it is the joint's own; `norm01` is a share of the joint's
+    range, from its lower limit (from its upper, where `sign` is -1). `scale` is how much of the
+    joint's unit one of the source's is: counts need it, other units may go by themselves.
+    `offset` is added in the joint's unit. `role` is what the channel says, where its place in the
+    source does not say it.
+    """
+
+    source: Name
+    aliases: tuple[str, ...] = ()
+    joint: Name
+    unit: SourceUnit | None = None
+    sign: Literal[1, -1] = 1
+    scale: float | None = Field(default=None, gt=0)
+    offset: float | None = None
+    role: ChannelRole | None = None
+
+    @model_validator(mode="after")
+    def _counts_have_a_scale(self) -> Self:
+        if self.unit == "counts" and self.scale is None:
+            raise ValueError("counts need a scale: how much of the joint's unit one count is")
+        return self
+
+
+class AbsentJoint(Record):
+    """A joint that a source lacks: it is held at a value, or it mimics another joint.
+
+    Where it mimics, its value is `coefficient` times the other joint's plus `offset`.
+    """
+
+    hold: float | None = None
+    mimic: str = ""
+    coefficient: float = 1.0
+    offset: float = 0.0
+
+    @model_validator(mode="after")
+    def _holds_or_mimics(self) -> Self:
+        if (self.hold is None) == (not self.mimic):
+            raise ValueError("say either hold or mimic")
+        return self
+
+
+class SourceMapping(Record):
+    """How one kind of recording speaks of a body, where it departs from the body's own words.
+
+    Channels that are not listed go by the joints' names and aliases. `ignored` are left out on
+    purpose. `absent` says of joints that the source lacks where they are.
+    """
+
+    channels: tuple[ChannelMapping, ...] = ()
+    ignored: tuple[str, ...] = ()
+    absent: dict[str, AbsentJoint] = {}
+
+    def named_joints(self) -> set[str]:
+        """Return every joint it speaks of."""
+        mimicked = {absent.mimic for absent in self.absent.values() if absent.mimic}
+        return {channel.joint for channel in self.channels} | set(self.absent) | mimicked
+
+
 class Embodiment(Document):
     """A robot's body: joints, hands, sensors, limits, its MJCF.
 
     `streams` says what each stream of this body means; the recorder uses it so that a caller
     only hands over numbers. `gains` are kp and kd per joint group. `model` is a path below
     `sim/`, empty where there is none. `aliases` are the names by which foreign recordings call
-    this body, `camera_aliases` those of its cameras (foreign name to ours).
+    this body, `camera_aliases` those of its cameras (foreign name to ours). `sources` are the
+    recordings that speak of it in other words or units, by the robot's name in them or by their
+    format (`lerobot`).
     """
 
     kind: Literal["embodiment"] = "embodiment"
+    version: int = 2
     id: Name
     title: str
     description: str = ""
@@ -58,7 +126,16 @@ class Embodiment(Document):
     streams: dict[str, StreamInfo] = {}
     cameras: dict[str, CameraInfo] = {}
     gains: dict[str, tuple[float, float]] = {}
+    sources: dict[str, SourceMapping] = {}
     notes: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _sources_speak_of_its_joints(self) -> Self:
+        known = {joint.name for joint in self.joints}
+        for name, source in self.sources.items():
+            if strangers := sorted(source.named_joints() - known):
+                raise ValueError(f"sources.{name} speaks of joints it has not: {strangers}")
+        return self
 
 
 class Phase(Record):

@@ -16,6 +16,7 @@ from demos import embodiment as embodiments
 from demos import mapping, physics, timeline
 from demos._content import content
 from demos.errors import ImportFailed, ReplayFailed, UnknownName
+from demos.mapping.conversion import ASSUMED
 from demos.model import Embodiment, Episode, Stream
 from demos.physics import Floats, Prop
 
@@ -82,10 +83,13 @@ def plant(episode: Episode, model_path: Path | None = None) -> Plant:
         raise ReplayFailed(
             f"no recorded command reaches an actuator of {file.name}: {_listed(command.channels)}"
         ).with_hint(f"it drives {_listed(list(servos)) or 'nothing'}")
+    assumed = episode.streams[ASSUMED].channels if ASSUMED in episode.streams else ()
+    unseen = [name for name in moving if name not in seen]
     for missing, words in (
         ([name for name in strangers], "recorded, and not in the model"),
         ([name for name in unheard], "commanded, and not driven by the model"),
-        ([name for name in moving if name not in seen], "in the model, and not recorded: at rest"),
+        ([n for n in unseen if n not in assumed], "in the model, and not recorded: at rest"),
+        ([n for n in unseen if n in assumed], "not recorded, begun where the mapping assumes it"),
         ([name for name in servos if name not in driven], "driven in the model, and not commanded"),
     ):
         if missing:

@@ -10,6 +10,7 @@ import numpy as np
 
 from demos import physics, timeline
 from demos.errors import ReplayFailed
+from demos.mapping.conversion import ASSUMED
 from demos.model import Episode, Nanoseconds, Stream
 from demos.physics import Floats
 from demos.replay.plant import Plant
@@ -75,6 +76,7 @@ def start(episode: Episode, plant: Plant, at_ns: int) -> Start:
     qvel = np.zeros(model.nv)
     stamps, values = finite(episode.streams["joint_position"])
     qpos[plant.qpos] = interpolated(stamps, values[:, plant.columns], now)[0]
+    _assume(qpos, episode, plant, now)
     velocity = episode.streams.get("joint_velocity")
     recorded = episode.streams["joint_position"].channels
     if velocity is not None and len(velocity) and velocity.channels == recorded:
@@ -91,6 +93,18 @@ def start(episode: Episode, plant: Plant, at_ns: int) -> Start:
         if int(model.actuator_trntype[number]) == joint_kind:
             ctrl[number] = qpos[model.jnt_qposadr[int(model.actuator_trnid[number, 0])]]
     return Start(qpos, qvel, ctrl)
+
+
+def _assume(qpos: Floats, episode: Episode, plant: Plant, now: Nanoseconds) -> None:
+    """Put joints that the source lacked where its mapping says they were."""
+    assumed = episode.streams.get(ASSUMED)
+    if assumed is None or not len(assumed):
+        return
+    joint_kind = physics.engine().mjtObj.mjOBJ_JOINT
+    for name, value in zip(assumed.channels, timeline.at(assumed, now)[0], strict=True):
+        number = physics.engine().mj_name2id(plant.model, joint_kind, name)
+        if number >= 0 and name not in plant.joints:
+            qpos[plant.model.jnt_qposadr[number]] = value
 
 
 def start_pose(episode: Episode, name: str, at_ns: int) -> Floats | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from demos import embodiment, physics
 from demos.errors import UnknownName
+from demos.mapping.conversion import ASSUMED, completed
 from demos.model import Effector, Embodiment, Episode, Nanoseconds, Stream
 from demos.signals.conditioning import (
     GRID_HZ,
@@ -107,9 +108,9 @@ def effectors(episode: Episode) -> tuple[Effector, ...]:
 def motions(episode: Episode) -> tuple[Motion, ...]:
     """Return how each effector moved; none where nothing says so.
 
-    The recorded pose of the wrist is taken first, then forward kinematics of the joints, then
-    the joints themselves. Effectors of one episode always share one space, so that their speeds
-    compare.
+    The recorded pose of the wrist is taken first, then forward kinematics of the joints (and of
+    those that a source lacked, where its mapping assumes them), then the joints themselves.
+    Effectors of one episode always share one space, so that their speeds compare.
     """
     hands = effectors(episode)
     poses = [_stream(episode, f"pose.{wrist(hand)}") for hand in hands]
@@ -120,10 +121,11 @@ def motions(episode: Episode) -> tuple[Motion, ...]:
     joints = _stream(episode, "joint_position")
     if joints is None:
         return ()
-    signal = conditioned(joints, cutoff_hz=_ANTI_ALIAS_HZ)
-    known_chain = chain(episode, joints.channels)
+    posture = completed(joints, _stream(episode, ASSUMED))
+    signal = conditioned(posture, cutoff_hz=_ANTI_ALIAS_HZ)
+    known_chain = chain(episode, posture.channels)
     if known_chain is not None:
-        placed = _placed(signal, joints.channels, known_chain, hands)
+        placed = _placed(signal, posture.channels, known_chain, hands)
         return _shared(hands, placed, "forward kinematics")
     number = {name: i for i, name in enumerate(joints.channels)}
     moved = [

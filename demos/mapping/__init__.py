@@ -2,7 +2,8 @@
 
 Orders differ between recorders of the very same robot (the G1's right hand is thumb, index,
 middle in one place and thumb, middle, index in another), so a channel whose name is not known
-stays unconnected and is reported.
+stays unconnected and is reported. `conversion` turns a source's numbers into a joint's, `trial`
+holds what was connected against the body and against its own commands.
 """
 
 from __future__ import annotations
@@ -11,32 +12,50 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
 
 import numpy as np
 
 from demos.errors import ImportFailed
-from demos.model import Embodiment, Finding, Joint, Nanoseconds, Stream, StreamInfo, Values
+from demos.mapping.conversion import AS_IT_IS, ASSUMED, Conversion, conversion, plain
+from demos.mapping.ranges import LOOKS, Reach
+from demos.model import (
+    ChannelRole,
+    Embodiment,
+    Finding,
+    Joint,
+    Nanoseconds,
+    SourceMapping,
+    Stream,
+    StreamInfo,
+    Values,
+)
 from demos.model.records import Clock
 
-Role = Literal["state", "command"]
+Role = ChannelRole
 STREAMS: dict[Role, tuple[str, str]] = {
     "state": ("joint_position", "gripper"),
     "command": ("joint_command", "gripper_command"),
+    "velocity": ("joint_velocity", "gripper_velocity"),
+    "effort": ("joint_effort", "gripper_effort"),
 }
 """Per role: the stream of the joints, and the kind of the streams of normalised fingers."""
 
-_SLACK = 1.1
 _ENDINGS = ("joint", "pos", "q")
+_EFFORTS = {"rad": "N·m", "deg": "N·m", "m": "N"}
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One channel of the source, its column, and the joint it speaks of."""
+    """One channel of the source, its column, the joint it speaks of, and how.
+
+    `role` is None where the channel says what its place in the source says.
+    """
 
     channel: str
     column: int
     joint: Joint
+    role: Role | None = None
+    how: Conversion = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +72,63 @@ class Connection:
         return not self.unknown
 
 
-def connect(channels: Sequence[str], body: Embodiment, *, ignore: Iterable[str] = ()) -> Connection:
+def connect(
+    channels: Sequence[str],
+    body: Embodiment,
+    *,
+    role: Role = "state",
+    source: SourceMapping | None = None,
+    ignore: Iterable[str] = (),
+    keep_repeated: bool = False,
+) -> Connection:
     """Connect channels to joints by name or alias; case, `_`, `-`, `.` and spaces do not count.
 
-    Raises ImportFailed where two channels speak of one joint.
+    `source` comes before the body's own names. Raises ImportFailed where two channels speak of
+    one joint, unless `keep_repeated`: then the second counts as unknown.
     """
-    by_name = _names(body)
-    ignored = frozenset(ignore)
-    links: dict[str, Link] = {}
+    by_name, told = _names(body), source or SourceMapping()
+    ignored = {*ignore, *told.ignored}
+    links: dict[tuple[Role, str], Link] = {}
     unknown = []
     for column, channel in enumerate(channels):
         if channel in ignored:
             continue
-        joint = by_name.get(_plain(channel)) or by_name.get(_shortened(channel))
-        if joint is None:
+        link = _declared(channel, column, body, role, told)
+        joint = by_name.get(plain(channel)) or by_name.get(_shortened(channel))
+        if link is None and joint is not None:
+            link = Link(channel, column, joint)
+        other = links.get((link.role or role, link.joint.name)) if link else None
+        if link is None or (other is not None and keep_repeated):
             unknown.append(channel)
-        elif joint.name in links:
+        elif other is not None:
             raise ImportFailed(
-                f"the channels {links[joint.name].channel!r} and {channel!r} "
-                f"both speak of {joint.name} of {body.id}"
-            ).with_hint("ignore one of them, or mend the aliases of the embodiment")
+                f"the channels {other.channel!r} and {channel!r} "
+                f"both speak of {link.joint.name} of {body.id}"
+            ).with_hint(
+                "ignore one of them (--ignore), mend the aliases of the embodiment, "
+                "or keep the second under its own name (--accept-mapping)"
+            )
         else:
-            links[joint.name] = Link(channel, column, joint)
+            links[link.role or role, link.joint.name] = link
     return Connection(
         tuple(links.values()), tuple(unknown), tuple(c for c in channels if c in ignored)
     )
+
+
+def _declared(
+    channel: str, column: int, body: Embodiment, role: Role, source: SourceMapping
+) -> Link | None:
+    """Find what a source's mapping says of a channel: best for this role, else for any."""
+    said = [
+        each
+        for each in source.channels
+        if plain(channel) in {plain(name) for name in (each.source, *each.aliases)}
+    ]
+    ranks = {role: 0, None: 1}
+    for each in sorted(said, key=lambda each: ranks.get(each.role, 2)):
+        joint = next(joint for joint in body.joints if joint.name == each.joint)
+        return Link(channel, column, joint, each.role, conversion(each, joint, each.role or role))
+    return None
 
 
 def explain(connection: Connection, body: Embodiment) -> ImportFailed:
@@ -109,32 +160,43 @@ def streams(
     """Sort the connected columns of `values` (n, channels) into the streams of a body.
 
     Joints in rad and m go to one stream in the body's own order, fingers in a normalised unit to
-    one stream per hand. The dtype is kept; the numbers are not touched.
+    one stream per hand. Numbers that need no conversion are not touched and keep their dtype.
+    `role` is that of links which do not say another.
     """
-    links = {link.joint.name: link for link in connection.links}
-    sorted_links: dict[str, list[Link]] = {}
+    links = {(link.role or role, link.joint.name): link for link in connection.links}
+    sorted_links: dict[tuple[str, Role], list[Link]] = {}
     for joint in body.joints:
-        if joint.name in links:
-            place = _stream_of(joint, body, role)
-            sorted_links.setdefault(place, []).append(links[joint.name])
+        for meant in dict.fromkeys((role, *STREAMS)):
+            if (link := links.get((meant, joint.name))) is not None:
+                place = _stream_of(joint, body, meant)
+                sorted_links.setdefault((place, meant), []).append(link)
     made = {}
-    for name, chosen in sorted_links.items():
-        meant = body.streams.get(name)
+    for (name, meant), chosen in sorted_links.items():
+        declared = body.streams.get(name)
         info = StreamInfo(
-            units=tuple(link.joint.unit for link in chosen),
+            units=tuple(_unit(link.joint, meant) for link in chosen),
             channels=tuple(link.joint.name for link in chosen),
             clock=clock,
             rate_hz=rate_hz,
-            semantics=meant.semantics if meant else None,
-            note=meant.note if meant else "",
+            semantics=declared.semantics if declared else None,
+            note=declared.note if declared else "",
         )
         columns = np.ascontiguousarray(values[:, [link.column for link in chosen]])
+        if not all(link.how.exact for link in chosen):
+            parts = [link.how.of(columns[:, n]) for n, link in enumerate(chosen)]
+            columns = np.stack(parts, axis=1)
         made[name] = Stream(time_ns, columns, info, source_time_ns)
     return made
 
 
+def _unit(joint: Joint, role: Role) -> str:
+    if role == "velocity":
+        return f"{joint.unit}/s"
+    return _EFFORTS.get(joint.unit, "1") if role == "effort" else joint.unit
+
+
 def doubts(recorded: Mapping[str, Stream], body: Embodiment, *, episode: str) -> Iterator[Finding]:
-    """Yield a finding for each channel whose numbers contradict the body.
+    """Yield a finding for each channel of one episode whose numbers contradict the body.
 
     Values beyond the joint's range stretched by a tenth are hardly in the joint's unit; a
     position that runs against its own command has its sign or its place wrong.
@@ -145,41 +207,40 @@ def doubts(recorded: Mapping[str, Stream], body: Embodiment, *, episode: str) ->
             continue
         for column, channel in enumerate(stream.channels):
             joint = joints.get(channel)
-            if joint is not None and name.split(".")[0] in _KINDS:
+            if joint is not None and name.split(".")[0] in _KINDS and name != ASSUMED:
                 yield from _beyond(stream, column, joint, name, episode)
     for state, command in zip(STREAMS["state"], STREAMS["command"], strict=True):
         for name in recorded:
             partner = name.replace(state, command, 1)
-            if name.split(".")[0] == state and partner in recorded:
+            if name.split(".")[0] == state and partner in recorded and name != ASSUMED:
                 yield from _against(recorded[name], recorded[partner], name, joints, episode)
 
 
-_KINDS = frozenset(kind for kinds in STREAMS.values() for kind in kinds)
+_KINDS = frozenset((*STREAMS["state"], *STREAMS["command"]))
 
 
 def _beyond(
     stream: Stream, column: int, joint: Joint, name: str, episode: str
 ) -> Iterator[Finding]:
-    values = stream.values[:, column]
-    values = values[np.isfinite(values)]
-    slack = (_SLACK - 1) * (joint.upper - joint.lower)
-    wrong = (values > joint.upper + slack) | (values < joint.lower - slack)
-    if wrong.any():
-        middle = (joint.upper + joint.lower) / 2
-        worst = float(values[np.argmax(np.abs(values - middle))])
-        yield Finding(
-            episode=episode,
-            check="import.mapping",
-            severity="warning",
-            message=(
-                f"{joint.name} reaches {worst:.4g} {joint.unit}, its range is {joint.lower:g} to "
-                f"{joint.upper:g}: degrees or counts?"
-            ),
-            hint="compare the source's unit with the embodiment's before using this joint",
-            stream=name,
-            measured=worst,
-            unit=joint.unit,
-        )
+    reach = Reach(joint)
+    reach.add(stream.values[:, column].astype(np.float64))
+    if not reach.beyond:
+        return
+    middle = (joint.upper + joint.lower) / 2
+    worst = max(reach.least, reach.greatest, key=lambda value: abs(value - middle))
+    yield Finding(
+        episode=episode,
+        check="import.mapping",
+        severity="warning",
+        message=(
+            f"{joint.name} reaches {worst:.4g} {joint.unit}, its range is {joint.lower:g} to "
+            f"{joint.upper:g}: {LOOKS[reach.cause()]}"
+        ),
+        hint="compare the source's unit with the embodiment's before using this joint",
+        stream=name,
+        measured=worst,
+        unit=joint.unit,
+    )
 
 
 def _against(
@@ -224,17 +285,13 @@ def _names(body: Embodiment) -> dict[str, Joint]:
     by_name: dict[str, Joint] = {}
     for joint in body.joints:
         for name in (joint.name, *joint.aliases):
-            other = by_name.setdefault(_plain(name), joint)
+            other = by_name.setdefault(plain(name), joint)
             if other.name != joint.name:
                 raise ImportFailed(
                     f"{name!r} names both {other.name} and {joint.name} of {body.id}"
                 ).with_hint("mend the aliases of the embodiment")
             by_name.setdefault(_shortened(name), joint)
     return by_name
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_.\-]+", "", name).casefold()
 
 
 def _shortened(name: str) -> str:
