@@ -375,6 +375,9 @@ def test_what_was_computed_of_a_withdrawn_episode_is_deleted_too(
     rows = pd.DataFrame({"episode": [gone, kept], "value": [1.0, 2.0]})
     store.add_results("scores", new_id(), "0", rows)
     store.add_results("verdicts", new_id(), "0", rows[rows["episode"] == gone])
+    copy = store.root / "cache/proxies" / gone / "egocentric.mp4"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"a copy")
 
     withdraw(store, given.session.id)
 
@@ -382,6 +385,7 @@ def test_what_was_computed_of_a_withdrawn_episode_is_deleted_too(
     assert left["episode"].tolist() == [kept]
     assert left["value"].tolist() == [2.0]
     assert store.results("verdicts").empty
+    assert not copy.exists()
     for path in store.root.rglob("*.parquet"):
         assert gone.encode() not in path.read_bytes()
     assert verify(store, deep=True) == []

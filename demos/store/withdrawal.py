@@ -42,9 +42,9 @@ def withdraw(store: EpisodeStore, session: str) -> Withdrawal:
     """Delete the data of all episodes of a session, their labels, what was computed of them, and
     its unpublished recordings.
 
-    A tombstone stays in each episode's folder and the ledger says what was withdrawn: a frozen
-    selection that names such an episode then says so. The session's own record, without data,
-    stays. What was begun is finished by `recover`.
+    The cache goes too, which may hold copies. A tombstone stays in each episode's folder and the
+    ledger says what was withdrawn: a frozen selection that names such an episode then says so. The
+    session's own record, without data, stays. What was begun is finished by `recover`.
 
     Raises UnknownName for an unknown session, StoreError where it is being recorded.
     """
@@ -76,6 +76,8 @@ def finish(store: EpisodeStore, folder: Path) -> Withdrawal:
             _bury(store, episode, intent, set(published), set(withdrawn))
         for path in sorted((root / "results").rglob("*.parquet")):
             _thin(root, path, intent)
+        for derived in disk.listed(root / "cache"):
+            disk.remove(derived)
         disk.remove(folder)
         disk.sync_folder(folder.parent)
     return Withdrawal(intent.session, intent.episodes)
