@@ -42,14 +42,15 @@ def examples() -> dict[str, Files]:
         pictures = importers["lerobot"]().write_example(Path(folder) / "pictures")
         cells = [{"bytes": encoded(picture(n), "png"), "path": None} for n in range(STEPS)]
         roots["lerobot with pictures"] = in_table(pictures, cells)
-        return {
-            name: {
-                path.relative_to(root).as_posix(): path.read_bytes()
-                for path in sorted(root.rglob("*"))
-                if path.is_file()
-            }
-            for name, root in roots.items()
-        }
+        return {name: files_of(root) for name, root in roots.items()}
+
+
+def files_of(root: Path) -> Files:
+    """Read the files of a source: of a folder, or of itself where it is one file."""
+    if root.is_file():
+        return {root.name: root.read_bytes()}
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 def flipped(content: bytes, draw: st.DrawFn) -> bytes:
