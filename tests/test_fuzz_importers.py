@@ -36,8 +36,7 @@ def examples() -> dict[str, Files]:
     """Read the files of one example of every importer, and of a v3.0 LeRobot folder."""
     with tempfile.TemporaryDirectory() as folder:
         roots = {name: importers[name]().write_example(Path(folder) / name) for name in importers}
-        # of an example that is a file, what lies beside it belongs to it
-        roots = {name: root if root.is_dir() else root.parent for name, root in roots.items()}
+        roots["mapped"] = roots["mapped"].parent  # a mapping file's data lie beside it
         roots["lerobot v3.0"] = write_v30(Path(folder) / "v30", (3, 4))
         pictures = importers["lerobot"]().write_example(Path(folder) / "pictures")
         cells = [{"bytes": encoded(picture(n), "png"), "path": None} for n in range(STEPS)]

@@ -122,7 +122,7 @@ def test_sound_numbers_raise_no_doubt() -> None:
 def test_degrees_are_noticed() -> None:
     [elbow, wrist] = doubts(recorded(swing(57.3)))
 
-    assert "divided by 57.3 they fit: degrees?" in elbow.message
+    assert "degrees or counts?" in elbow.message
     assert elbow.measured == pytest.approx(-57.3, abs=0.5)
     assert wrist.message.startswith("wrist_joint")
 

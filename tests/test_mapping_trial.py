@@ -202,6 +202,15 @@ def test_fingers_that_are_told_the_same_may_hold_the_same() -> None:
     assert suspicions([replace(recorded, state=state, command=command)], BODY) == []
 
 
+def test_an_episode_in_which_neither_moves_does_not_clear_two_channels_that_are_one() -> None:
+    moving, still = doubled(1, 2).harm(reaches(BODY, 8)), reaches(BODY, 9)
+    still.state[:, 1:3] = 0.5
+    apart = reaches(BODY, 10)
+
+    assert [each.cause for each in suspicions([moving, still], BODY)] == ["twice"]
+    assert "twice" not in {each.cause for each in suspicions([moving, apart], BODY)}
+
+
 def test_less_than_five_seconds_say_nothing() -> None:
     short = in_degrees(0).harm(reaches(BODY, 9, seconds=4.9))
 

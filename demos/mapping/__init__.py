@@ -17,7 +17,7 @@ import numpy as np
 
 from demos.errors import ImportFailed
 from demos.mapping.conversion import AS_IT_IS, ASSUMED, Conversion, conversion, plain
-from demos.mapping.ranges import LOOKS, Reach
+from demos.mapping.ranges import Reach
 from demos.model import (
     ChannelRole,
     Embodiment,
@@ -234,7 +234,7 @@ def _beyond(
         severity="warning",
         message=(
             f"{joint.name} reaches {worst:.4g} {joint.unit}, its range is {joint.lower:g} to "
-            f"{joint.upper:g}: {LOOKS[reach.cause()]}"
+            f"{joint.upper:g}: degrees or counts?"
         ),
         hint="compare the source's unit with the embodiment's before using this joint",
         stream=name,

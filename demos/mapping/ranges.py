@@ -14,13 +14,12 @@ from demos.model import Joint
 SLACK = 0.1
 """A range is stretched at either end by this share of it before a value counts as beyond."""
 
-LOOKS: Mapping[Cause, str] = {
+_LOOKS: Mapping[Cause, str] = {
     "degrees": "divided by 57.3 they fit: degrees?",
     "counts": "they are whole numbers: raw counts?",
     "norm01": "they lie between 0 and 1: shares of the range?",
     "range": "another joint's channel, a turned sign or another zero?",
 }
-"""What the numbers look like, by the cause."""
 
 
 @dataclass(slots=True)
@@ -84,5 +83,5 @@ def beyond(
             tuple(names),
             f"the {what} of {listed(names)} leaves the range: {joint.name} goes from "
             f"{first.least:.4g} to {first.greatest:.4g} where it has {joint.lower:g} to "
-            f"{joint.upper:g} {joint.unit}; {LOOKS[cause]}",
+            f"{joint.upper:g} {joint.unit}; {_LOOKS[cause]}",
         )

@@ -6,6 +6,7 @@ leaves a trace in the numbers. Joints that hardly move are not judged.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -37,6 +38,8 @@ class Ruling:
 
 
 _JUDGED: tuple[Role, ...] = ("state", "command")
+Columns = dict[str, bytes]
+"""Of one episode: channel to a hash of its numbers."""
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Trial:
     ignored: Sequence[str] = ()
     seconds: float = 0.0
     _reaches: dict[Role, dict[str, Reach]] = field(default_factory=dict)
-    _twins: set[tuple[str, str]] | None = None
+    _columns: list[tuple[Columns, Columns]] = field(default_factory=list)
     _strangers: dict[str, None] = field(default_factory=dict)
     _assumed: set[str] = field(default_factory=set)
     _command: Coupling = field(init=False)
@@ -84,9 +87,9 @@ class Trial:
         if not state:
             return
         self.seconds += max(float(np.ptp(stream.time_ns)) for stream in state) / 1e9
-        twins = _twins(state, _of(streams, "command"), self.body)
-        self._twins = twins if self._twins is None else self._twins & twins
-        if commands := _of(streams, "command"):
+        commands = _of(streams, "command")
+        self._columns.append((_columns(state), _columns(commands)))
+        if commands:
             self._command.add(state, commands)
         if velocities := _of(streams, "velocity"):
             self._velocity.add(state, velocities)
@@ -119,7 +122,7 @@ class Trial:
         found = list(self._missing())
         found += [
             Suspicion("twice", pair, f"{pair[0]} and {pair[1]} hold the very same numbers")
-            for pair in sorted(self._twins or ())
+            for pair in _twins(self._columns, self.body)
         ]
         for coupling, what in ((self._command, "command"), (self._velocity, "velocity")):
             if coupling.seconds < least_s:
@@ -195,35 +198,39 @@ def _of(streams: Mapping[str, Stream], role: Role) -> list[Stream]:
     ]
 
 
-def _twins(
-    state: Sequence[Stream], command: Sequence[Stream], body: Embodiment
-) -> set[tuple[str, str]]:
-    """Find pairs of joints that move and hold the very same numbers.
+def _twins(episodes: Sequence[tuple[Columns, Columns]], body: Embodiment) -> list[tuple[str, str]]:
+    """Find pairs of joints that hold the very same numbers wherever both of them change.
 
     A hand that is told one number for three fingers or more, or has no more than two, may do so.
     """
     hands = [set(effector.hand) for effector in body.effectors]
-    told = _columns(command)
-    alike: dict[bytes, list[str]] = {}
-    for name, content in _columns(state).items():
-        alike.setdefault(content, []).append(name)
-    found = set()
-    for names in alike.values():
-        for one, other in combinations(sorted(names), 2):
-            hand = next((hand for hand in hands if {one, other} <= hand), set())
-            few_or_many = len(hand & set(names)) > 2 or 0 < len(hand) <= 2
-            if not (few_or_many and told.get(one) == told.get(other)):
-                found.add((one, other))
-    return found
+    alike: set[tuple[str, str]] = set()
+    for state, told in episodes:
+        names_of: dict[bytes, list[str]] = {}
+        for name, content in state.items():
+            names_of.setdefault(content, []).append(name)
+        for names in names_of.values():
+            for one, other in combinations(sorted(names), 2):
+                hand = next((hand for hand in hands if {one, other} <= hand), set())
+                few_or_many = len(hand & set(names)) > 2 or 0 < len(hand) <= 2
+                if not (few_or_many and told.get(one) == told.get(other)):
+                    alike.add((one, other))
+    return sorted(
+        (one, other)
+        for one, other in alike
+        if all(
+            state[one] == state[other] for state, _ in episodes if one in state and other in state
+        )
+    )
 
 
-def _columns(streams: Iterable[Stream]) -> dict[str, bytes]:
-    """Return the bytes of each channel that changes at all."""
+def _columns(streams: Iterable[Stream]) -> Columns:
+    """Hash each channel that changes at all."""
     found = {}
     for stream in streams:
         for n, channel in enumerate(stream.channels):
             column = np.ascontiguousarray(stream.values[:, n])
             known = column[np.isfinite(column)]
             if (known != known[:1]).any():
-                found[channel] = column.tobytes()
+                found[channel] = hashlib.sha256(column.tobytes()).digest()
     return found
