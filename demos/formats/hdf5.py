@@ -137,8 +137,11 @@ def dataset(file: Any, place: str) -> Any:
     return found
 
 
-def array(file: Any, place: str, *, most_bytes: int = MOST_BYTES) -> npt.NDArray[Any]:
-    """Read numbers whole: the dataset's own shape and dtype, in the machine's byte order."""
+def array(file: Any, place: str, *, most_bytes: int | None = None) -> npt.NDArray[Any]:
+    """Read numbers whole: the dataset's own shape and dtype, in the machine's byte order.
+
+    `most_bytes` None: no more than MOST_BYTES.
+    """
     found = _numbers(file, place)
     _bounded(place, found.size * found.dtype.itemsize, "it", most_bytes)
     values = np.empty(found.shape, found.dtype.newbyteorder("="))
@@ -378,7 +381,8 @@ def _read(found: Any, place: str, part: Any) -> npt.NDArray[Any]:
         raise _damaged(place, error) from error
 
 
-def _bounded(place: str, size: int, what: str, most: int = MOST_BYTES) -> None:
+def _bounded(place: str, size: int, what: str, most: int | None = None) -> None:
+    most = MOST_BYTES if most is None else most
     if size > most:
         raise ImportFailed(
             f"{place} is too large: {what} has {size / 1e6:.0f} MB, {most / 1e6:.0f} are read"
