@@ -41,9 +41,9 @@ class Withdrawal:
 def withdraw(store: EpisodeStore, session: str) -> Withdrawal:
     """Delete the data of all episodes of a session, their labels, and its unpublished recordings.
 
-    A tombstone stays in each episode's folder and the ledger says what was withdrawn: a frozen
-    selection that names such an episode then says so. The session's own record, without data,
-    stays. What was begun is finished by `recover`.
+    The cache goes too, which may hold copies. A tombstone stays in each episode's folder and the
+    ledger says what was withdrawn: a frozen selection that names such an episode then says so. The
+    session's own record, without data, stays. What was begun is finished by `recover`.
 
     Raises UnknownName for an unknown session, StoreError where it is being recorded.
     """
@@ -73,6 +73,8 @@ def finish(store: EpisodeStore, folder: Path) -> Withdrawal:
         published, withdrawn = ledger.known(ledger.read_all(root))
         for episode in intent.episodes:
             _bury(root, episode, intent, set(published), set(withdrawn))
+        for derived in disk.listed(root / "cache"):
+            disk.remove(derived)
         disk.remove(folder)
         disk.sync_folder(folder.parent)
     return Withdrawal(intent.session, intent.episodes)
