@@ -18,12 +18,12 @@ import numpy.typing as npt
 import pytest
 
 import demos
-from demos.errors import StoreError, UnknownName
+from demos.errors import UnknownName
 from demos.loader import LoadFailed, Windows, pictures
 from demos.loader.cache import Cache
 from demos.model import CameraInfo, Span, StreamInfo
 from demos.provenance import new_label
-from demos.store import Recorder, disk, withdraw
+from demos.store import Recorder, withdraw
 from demos.store.decoding import Decoder
 from demos.store.packets import index_file
 
@@ -289,16 +289,31 @@ def test_a_store_that_cannot_be_written_is_loaded_from_a_temporary_folder(
     assert not folder.exists()
 
 
-def test_a_full_disk_is_a_store_error(store: demos.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("most", [200, 1000, 3000])
+def test_a_full_disk_is_a_store_error_and_leaves_nothing(most: int, store: demos.Store) -> None:
+    code = (
+        "import resource, signal, sys, demos\n"
+        "from demos.errors import StoreError\n"
+        "picked = demos.open(sys.argv[1]).select('')\n"
+        "picked.ids\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "try: picked.windows(rate_hz=30, size=32,"
+        " observe={'joint_position': [0], 'image.egocentric': [0]})\n"
+        "except StoreError as error: print('StoreError', error.hint)\n"
+    )
 
-    monkeypatch.setattr(disk, "sync_file", full)
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(store.root), str(most)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
-    with pytest.raises(StoreError, match="no space left"):
-        windows(store)
-
-    assert not list((store.root / "cache" / "loader").iterdir())
+    assert "free" in answer.stdout
+    assert "space" in answer.stdout
+    assert not list((store.root / "cache" / "loader").rglob("*.part"))
+    assert not list((store.root / "cache" / "loader").rglob("*.npy"))
 
 
 def test_what_a_killed_process_left_behind_is_swept_away_a_day_later(

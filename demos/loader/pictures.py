@@ -24,9 +24,8 @@ Images = npt.NDArray[np.uint8]
 class Pictures:
     """Decoded pictures as the decoder gave them (half the size of RGB), the latest used held.
 
-    Whatever is decoded on the way to a wanted image is held too: windows that are drawn soon
-    after, from the same group of pictures, find it here. With `whole_groups` a group is decoded to
-    its end at once, for orders that use all of it. `cache` is told where proxies are damaged.
+    With `whole_groups` a group is decoded to its end at once, and all of it held: windows that are
+    drawn soon after find it here. `cache` is told where proxies are damaged.
     """
 
     def __init__(self, reels: Mapping[str, Reel], cache: str) -> None:
@@ -74,7 +73,8 @@ class Pictures:
             return
 
         def take(number: int, picture: Any) -> None:
-            self._hold((camera, source, number), picture)
+            if self.whole_groups or number in missing:
+                self._hold((camera, source, number), picture)
             if number in missing:
                 self._put(picture, missing.pop(number), out)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from demos.errors import DemosError
+from demos.errors import Damaged, DemosError
 from demos.loader.cache import Cache
 from demos.loader.choices import LoadFailed, Progress
 from demos.loader.grid import Source
@@ -64,7 +64,7 @@ def make(
                 opened = store.episode(episode).cameras[camera]
                 if isinstance(opened, VideoCamera):
                     proxy(opened, named, size, cache)
-        except DemosError as error:
+        except Damaged as error:
             raise LoadFailed(f"episode {episode}: {error}").with_hint(
                 f"leave it out (id != '{episode}'), or {error.hint or 'repair it'}"
             ) from error

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demos import timeline
-from demos.errors import DemosError
+from demos.errors import Damaged
 from demos.loader import proxies
 from demos.loader.cache import Cache
 from demos.loader.choices import IMAGE, LoadFailed, Progress
@@ -23,6 +23,7 @@ from demos.model import Episode, Nanoseconds
 from demos.store import EpisodeStore
 
 VERSION = 1
+VALUES, PAD = "values.npy", "pad.npy"
 Pad = npt.NDArray[np.bool_]
 
 
@@ -78,8 +79,8 @@ def views(
 def _open(folder: Path, rows: int, videos: Path | None) -> View | None:
     """Open a view, or None where its files are not whole. `videos` is where a camera's begin."""
     try:
-        values = np.load(folder / "values.npy", mmap_mode="r")
-        pad = np.load(folder / "pad.npy", mmap_mode="r")
+        values = np.load(folder / VALUES, mmap_mode="r")
+        pad = np.load(folder / PAD, mmap_mode="r")
         reel = None if videos is None else Reel(folder, videos)
     except (OSError, ValueError, EOFError):
         return None
@@ -128,7 +129,7 @@ def _make(
                 episode = store.episode(source.episode)
                 for writer in writers.values():
                     writer.add(episode, number, moments)
-            except DemosError as error:
+            except Damaged as error:
                 raise LoadFailed(f"episode {source.episode}: {error}").with_hint(
                     f"leave it out (id != '{source.episode}'), or {error.hint or 'repair it'}"
                 ) from error
@@ -142,27 +143,24 @@ class StreamWriter:
     """Hold a stream at the steps: its latest sample at or before each."""
 
     def __init__(self, folder: Path, grid: Grid, name: str) -> None:
-        self._name, self._limits, self._row = name, grid.limits_ns[name], 0
-        layout = grid.layouts[name]
-        shape = (grid.rows, *layout.shape)
-        self._values = _created(folder / "values.npy", layout.dtype, shape)
-        self._pad = _created(folder / "pad.npy", "bool", (grid.rows,))
+        self._name, self._limits, self._folder = name, grid.limits_ns[name], folder
+        self._dtype = np.dtype(grid.layouts[name].dtype)
+        self._pads: list[Pad] = []
+        shape = (grid.rows, *grid.layouts[name].shape)
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
+        with (folder / VALUES).open("xb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
 
     def add(self, episode: Episode, number: int, moments: Sequence[Nanoseconds]) -> None:
         """Take in one episode."""
         stream = timeline.repaired(episode.streams[self._name])
-        for steps in moments:
-            last, pad = held(stream.time_ns, steps, self._limits[number])
-            rows = slice(self._row, self._row + len(steps))
-            self._values[rows], self._pad[rows] = stream.values[last], pad
-            self._row = rows.stop
+        # written, not mapped: a full disk is an error for a file, and a signal for a map
+        with (self._folder / VALUES).open("ab") as file:
+            for steps in moments:
+                last, pad = held(stream.time_ns, steps, self._limits[number])
+                self._pads.append(pad)
+                file.write(np.ascontiguousarray(stream.values[last], self._dtype).data)
 
     def close(self) -> None:
-        """Write to the file what is still in memory."""
-        self._values.flush()
-        self._pad.flush()
-
-
-def _created(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    made: np.memmap[Any, Any] = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
-    return made
+        """Write which steps are padded."""
+        np.save(self._folder / PAD, np.concatenate(self._pads))

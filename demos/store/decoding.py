@@ -37,13 +37,14 @@ class Decoder:
         ) = index.colour
         self.kind = _kind(index)
         self.reader: object = None
-        self.next = _NOWHERE
+        self.next, self._fed = _NOWHERE, False
         self._context = context
 
     def reset(self) -> None:
         """Forget what was fed; the next packet must be a key."""
-        self._context.flush_buffers()
-        self.next = _NOWHERE
+        if self._fed:
+            self._context.flush_buffers()
+        self.next, self._fed = _NOWHERE, False
 
     def feed(self, number: int, data: bytes, pts: int, *, key: bool) -> list[Any]:
         """Decode packet `number`; return the `av.VideoFrame`s that come out, `pts` on each."""
@@ -52,7 +53,7 @@ class Decoder:
         fed: Any = av.Packet(data)
         fed.pts = pts
         fed.is_keyframe = key  # PNG adds a non-key image to the last
-        self.next = number + 1
+        self.next, self._fed = number + 1, True
         pictures: list[Any] = self._context.decode(fed)
         return pictures
 
