@@ -59,7 +59,9 @@ def dataset(
     streams: Mapping[str, Sequence[str]] = STREAMS,
     cameras: Sequence[str] | None = None,
     image_transforms: Callable[[Any], Any] | None = None,
-    **more: Any,
+    split: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    max_age_s: float | None = None,
 ) -> Dataset:
     """Make a selection what lerobot takes for a `LeRobotDataset`.
 
@@ -67,7 +69,7 @@ def dataset(
     lerobot: features that it names get a leading axis and `<feature>_is_pad`. `streams` says what
     features are made of, `cameras` which become `observation.images.<camera>` (by default those
     that all episodes have). `image_transforms` are applied to each feature's images. `split`,
-    `size` and `max_age_s` are those of `demos.loader.Windows`.
+    `size` and `max_age_s` are those of `demos.loader.Windows`; an order of its `sampler` fits, too.
 
     Images are float32 of 0..1, (3, height, width). Raises LoadFailed, UnknownName, MissingExtra.
     """
@@ -86,7 +88,11 @@ def dataset(
         for name in names:
             wanted.setdefault(name, set()).update(deltas.get(feature, (0,)))
     windows = selection.windows(
-        rate_hz=rate_hz, observe={name: sorted(of) for name, of in wanted.items()}, **more
+        rate_hz=rate_hz,
+        observe={name: sorted(of) for name, of in wanted.items()},
+        split=split,
+        size=size,
+        max_age_s=max_age_s,
     )
     meta = _metadata(selection.store, windows, made_of)
     return Dataset(windows, meta, made_of, deltas, image_transforms)

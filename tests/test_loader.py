@@ -320,6 +320,10 @@ def test_episodes_without_what_is_asked_are_left_out_with_the_reason(tmp_path: P
         "never": episode_of(
             "never", {"joint_position": state, "joint_command": numbers([20 * MS, 30 * MS], 1)}
         ),
+        "jump": episode_of(
+            "jump",
+            {name: numbers([0, 10**18], 1) for name in ("joint_position", "joint_command")},
+        ),
     }
 
     found, _ = load(
@@ -335,8 +339,9 @@ def test_episodes_without_what_is_asked_are_left_out_with_the_reason(tmp_path: P
         ulid_of("mute"): "it has no joint_command",
         ulid_of("empty"): "its joint_command is empty",
         ulid_of("never"): "no moment at which all of them speak may be used",
+        ulid_of("jump"): "its clocks span 11574 days",
     }
-    assert "3 left out" in repr(found)
+    assert "4 left out" in repr(found)
 
 
 def test_episodes_that_mean_different_channels_are_refused(tmp_path: Path) -> None:

@@ -143,8 +143,9 @@ def test_memory_is_bounded_and_what_fell_out_is_decoded_again(
 
     for index in [0, 50, 3, 80, 2, 1, 50]:
         assert same(found[index], expected[index])
-    assert len(found._pictures._held) <= 3
-    assert len(found._pictures._videos) <= 2
+    for shelf in found._pictures._shelves:
+        assert len(shelf._held) <= 3
+        assert len(shelf._videos) <= 2
 
 
 def test_steps_in_order_decode_each_image_once(
@@ -182,7 +183,8 @@ def test_local_order_decodes_each_group_about_once(
     for index in found.sampler(1, local=True):
         found[index]
 
-    assert len(fed) == 3 * 2 * 34
+    images, keys = 3 * 2 * 34, 3 * 2 * 4
+    assert images <= len(fed) <= images + keys
 
 
 def test_a_damaged_video_is_told_with_its_camera_and_what_to_do(store: demos.Store) -> None:

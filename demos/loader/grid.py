@@ -24,6 +24,9 @@ Rows = npt.NDArray[np.int64]
 PERIODS = 3
 """How many periods old a sample may be before it no longer counts, where nobody says."""
 
+MOST_STEPS = 10_000_000
+"""Days of one episode: a clock that jumped, which no table of steps should be made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -134,7 +137,14 @@ def grid_of(
             continue
         _agree(layouts, heard, source.episode)
         ticking = _ticking(heard, store, source.episode)
-        found = _parts(heard, ticking or set(names), source.labels, rate_hz)
+        start, end = _reach([heard[name] for name in ticking or names])
+        if (end - start) / 1e9 * rate_hz > MOST_STEPS:
+            left_out.append((source.episode, f"its clocks span {(end - start) / 8.64e13:.0f} days"))
+            continue
+        found = [
+            (first, len(timeline.grid_ns(first, last, rate_hz)))
+            for first, last in (usable(source.labels, start, end) if start <= end else [])
+        ]
         if not found:
             left_out.append((source.episode, "no moment at which all of them speak may be used"))
             continue
@@ -196,22 +206,11 @@ def _ticking(heard: Mapping[str, Summary | None], store: EpisodeStore, episode: 
     return found
 
 
-def _parts(
-    heard: Mapping[str, Summary | None],
-    bounding: set[str],
-    labels: Sequence[Label],
-    rate_hz: float,
-) -> list[tuple[int, int]]:
-    """Return start and number of steps of each part of one episode."""
-    bounds = [heard[name] for name in bounding]
-    start = max(b.start_ns for b in bounds if b is not None and b.start_ns is not None)
-    end = min(b.end_ns for b in bounds if b is not None and b.end_ns is not None)
-    if end < start:
-        return []
-    return [
-        (first, len(timeline.grid_ns(first, last, rate_hz)))
-        for first, last in usable(labels, start, end)
-    ]
+def _reach(bounding: Sequence[Summary | None]) -> tuple[int, int]:
+    """Return the first and the last moment at which all of them speak."""
+    start = max(b.start_ns for b in bounding if b is not None and b.start_ns is not None)
+    end = min(b.end_ns for b in bounding if b is not None and b.end_ns is not None)
+    return start, end
 
 
 def _limit_ns(summary: Summary | None, rate_hz: float, max_age_s: float | None) -> int:

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import UnknownName, require
+from demos.loader import pictures
 from demos.loader import statistics as describe
 from demos.loader.cache import Cache
-from demos.loader.choices import IMAGE, Choices, LoadFailed, Progress, Wanted
+from demos.loader.choices import IMAGE, Choices, LoadFailed, Progress
 from demos.loader.grid import Source, grid_of
-from demos.loader.pictures import HELD_BYTES, Pictures, picture_bytes
+from demos.loader.pictures import Asked, Pictures
 from demos.loader.sampler import Sampler
 from demos.loader.views import View, views
 from demos.store import EpisodeStore
@@ -134,7 +135,7 @@ class Windows:
         """
         runs = self._runs() if local else None
         self._local = self._local or local
-        self._pictures.whole_groups = self._local
+        self._pictures.decode_whole_groups(whole=self._local)
         weights = None
         if self.choices.weights:
             unknown = set(self.choices.weights) - {each.episode for each in self.grid.sources}
@@ -200,9 +201,9 @@ class Windows:
             for name, view in self._views.items()
             if view.reel is not None
         }
-        pictures = Pictures(reels, str(self._cache.folder))
-        pictures.whole_groups = self._local
-        return pictures
+        opened = Pictures(reels, str(self._cache.folder))
+        opened.decode_whole_groups(whole=self._local)
+        return opened
 
     @cached_property
     def _norms(self) -> dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
@@ -265,42 +266,45 @@ class Windows:
         parts = self.parts[at]
         first = self._part_first[parts]
         last = self._part_first[parts + 1] - 1
+        sources = self.grid.part_source[parts]
         found: Window = {}
+        asked: list[Asked] = []
         reached: dict[tuple[int, ...], tuple[Indices, npt.NDArray[np.bool_]]] = {}
         for each in self.wanted:
             if each.offsets not in reached:
-                asked = rows[:, None] + np.array(each.offsets)
-                inside = np.clip(asked, first[:, None], last[:, None])
-                reached[each.offsets] = inside, inside != asked
+                steps = rows[:, None] + np.array(each.offsets)
+                inside = np.clip(steps, first[:, None], last[:, None])
+                reached[each.offsets] = inside, inside != steps
             inside, outside = reached[each.offsets]
             view = self._views[each.name]
-            pad = outside if view.pad is None else outside | view.pad[inside]
-            found[each.key] = self._values(each, inside)
-            found[f"{each.key}.is_pad"] = pad
-        steps = np.rint((rows - first) * (1e9 / self.grid.rate_hz)).astype(np.int64)
-        found["episode"] = [
-            self.grid.sources[number].episode for number in self.grid.part_source[parts].tolist()
-        ]
-        found["time_ns"] = self.grid.part_start_ns[parts] + steps
+            values = view.values[inside]
+            if each.camera:
+                images = np.empty((*inside.shape, *self.image_shape(each.name)), np.uint8)
+                flat = images.reshape(-1, *images.shape[2:])
+                of = np.repeat(sources, inside.shape[1])
+                asked.append((each.camera, of, values.ravel(), flat))
+                values = images
+            elif each.name in self._norms:
+                shift, scale = self._norms[each.name]
+                values = (values.astype(np.float32, copy=False) - shift) / scale
+            found[each.key] = values
+            found[f"{each.key}.is_pad"] = (
+                outside if view.pad is None else outside | view.pad[inside]
+            )
+        self._pictures.fetch(asked)
+        after_ns = np.rint((rows - first) * (1e9 / self.grid.rate_hz)).astype(np.int64)
+        found["episode"] = [self.grid.sources[number].episode for number in sources.tolist()]
+        found["time_ns"] = self.grid.part_start_ns[parts] + after_ns
         return found
-
-    def _values(self, each: Wanted, rows: Indices) -> npt.NDArray[Any]:
-        if each.camera:
-            images = self._images(each.name, rows.ravel())
-            return images.reshape(*rows.shape, *images.shape[1:])
-        values = self._views[each.name].values[rows]
-        if each.name in self._norms:
-            shift, scale = self._norms[each.name]
-            values = (values.astype(np.float32, copy=False) - shift) / scale
-        return values
 
     def _images(self, name: str, rows: Indices) -> npt.NDArray[np.uint8]:
         """Decode what a camera shows at some rows: (n, height, width, 3)."""
         out = np.empty((len(rows), *self.image_shape(name)), np.uint8)
         parts = np.searchsorted(self._part_first, rows, side="right") - 1
-        sources = self.grid.part_source[parts]
         numbers = self._views[name].values[rows]
-        self._pictures.fetch(name.removeprefix(IMAGE), sources, numbers, out)
+        self._pictures.fetch(
+            [(name.removeprefix(IMAGE), self.grid.part_source[parts], numbers, out)]
+        )
         return out
 
     def _finished(self, batch: Window) -> Window:
@@ -320,19 +324,25 @@ class Windows:
         }
 
     def _runs(self) -> Indices:
-        """Return per window the run of pictures that its first camera's image at anchor is in."""
+        """Return per window the run of pictures that its first camera's earliest image is in.
+
+        A window that reaches out of it then needs the next run's key; the last image of the run
+        before would need all of that.
+        """
         cameras = [each for each in self.wanted if each.camera]
         if not cameras:
             raise LoadFailed(
                 "local sampling spares decoding, and no camera is asked for"
             ).with_hint("leave `local` out: windows without images are fast in any order")
         indices = np.arange(len(self))
-        numbers = self._views[cameras[0].name].values[self._rows(indices)]
-        sources = self.grid.part_source[self._part_of(indices)]
-        return self._pictures.runs(cameras[0].camera, sources, numbers)
+        parts = self._part_of(indices)
+        earliest = self._rows(indices) + min(cameras[0].offsets)
+        rows = np.clip(earliest, self._part_first[parts], self._part_first[parts + 1] - 1)
+        numbers = self._views[cameras[0].name].values[rows]
+        return self._pictures.runs(cameras[0].camera, self.grid.part_source[parts], numbers)
 
     def _most_held(self) -> int:
         """Count the windows whose pictures, and those decoded on the way, are held at once."""
         cameras = {each.name for each in self.wanted if each.camera}
-        each = sum(picture_bytes(*self.image_shape(name)[:2]) for name in cameras)
-        return HELD_BYTES * 2 // (3 * max(each, 1))
+        each = sum(pictures.picture_bytes(*self.image_shape(name)[:2]) for name in cameras)
+        return pictures.HELD_BYTES * 2 // (3 * max(each, 1))

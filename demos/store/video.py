@@ -91,6 +91,10 @@ class VideoCamera:
             except Exception as error:  # FFmpeg raises dozens of kinds on broken packets
                 raise self._damaged(f"cannot be decoded: {error}") from error
 
+    def is_key(self, image: int) -> bool:
+        """Say whether an image needs no other to be decoded."""
+        return bool(self.index.key[self.index.order[image]])
+
     def group(self, image: int) -> range:
         """Return the images between two keys, in display order, that `image` is one of."""
         packet = int(self.index.order[image])
