@@ -22,6 +22,7 @@ import numpy as np
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 FPS = 30
+HELD_BYTES, WHOLE = 128 * 2**20, 6000
 WINDOW = {"state": [-1, 0], "image": [-1, 0], "action": list(range(16))}
 STEP = {"state": [0], "image": [0], "action": [0]}
 Take = Callable[[], int]
@@ -37,14 +38,18 @@ class Ours:
     def data(self, case: str) -> tuple[Any, Any]:
         """Return a dataset and, where it has one, its own order."""
         import demos
+        from demos.loader import pictures
 
         steps = STEP if case == "sequential" else WINDOW
         where = "large" if case == "large" else "content"
         picked = demos.open(self.folder / "ours" / where).select("")
         observe = {"joint_position": steps["state"]}
+        cameras = [picked.store.manifest(episode).cameras for episode in picked.ids]
         if case != "low_dim":
-            cameras = store_cameras(picked)
-            observe |= {f"image.{camera}": steps["image"] for camera in cameras}
+            observe |= {f"image.{camera}": steps["image"] for camera in cameras[0]}
+            # a small content must not fit into memory where a whole one does not
+            images = sum(next(iter(of.values())).images for of in cameras)
+            pictures.HELD_BYTES = HELD_BYTES * min(images, WHOLE) // WHOLE
         size = 224 if case == "proxy" else None
         windows = picked.windows(
             rate_hz=FPS, observe=observe, act={"joint_command": steps["action"]}, size=size
@@ -57,11 +62,6 @@ class Ours:
 
         picked = demos.open(self.folder / "ours" / "content").select("")
         return demos.lerobot.dataset(picked, rate_hz=FPS, delta_timestamps=deltas)
-
-
-def store_cameras(picked: Any) -> list[str]:
-    """Name the cameras of a selection."""
-    return sorted(picked.store.manifest(picked.ids[0]).cameras)
 
 
 class Lerobot:

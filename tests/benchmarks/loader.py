@@ -14,7 +14,7 @@ thread always.
 Our images are uint8, lerobot's float32, as each gives them; `training` trains lerobot's ACT on the
 very same items from both. Proxies are images of 224x224: ours cached and drawn in local order,
 lerobot's recorded at that size and drawn at random. `cold` is with 640x480 images after the system
-was asked to forget the files. With `--quick` all pictures fit into memory, which flatters us.
+was asked to forget the files.
 """
 
 from __future__ import annotations
