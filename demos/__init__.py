@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from demos.errors import DemosError
 
 if TYPE_CHECKING:
+    from demos import lerobot
     from demos.library import Episode, Selection, Store, open, score
     from demos.model import CameraInfo, Span, Stream, StreamInfo
     from demos.store import Packet, Recorder
@@ -36,6 +37,7 @@ __all__ = [
     "Store",
     "Stream",
     "StreamInfo",
+    "lerobot",
     "open",
     "score",
 ]
@@ -43,10 +45,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used, so that importing this package is instant."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'demos' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "lerobot":
+        return import_module("demos.lerobot")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'demos' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from demos import labels as label_rules
 from demos import model
@@ -25,11 +25,13 @@ from demos.exporters import Action, Chosen, ExportReport
 from demos.exporters import Progress as ExportProgress
 from demos.model import Label, Selected, SelectionRecord, Span
 from demos.provenance import now, sha256_file
-from demos.selection import Condition, column, compile_where
+from demos.selection import Condition, column, compile_where, splits_of
 from demos.store import EpisodeStore, layout
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from demos import loader
 
 
 class Episode(model.Episode):
@@ -198,6 +200,51 @@ class Selection:
         choices = Choices(rate_hz=rate_hz, action=action, streams=wanted)
         return export(self.chosen(), Path(out), to, choices, progress=progress)
 
+    def windows(
+        self,
+        *,
+        rate_hz: float,
+        observe: Mapping[str, Iterable[int]],
+        act: Mapping[str, Iterable[int]] | None = None,
+        progress: loader.Progress | None = None,
+        **more: Unpack[loader.More],
+    ) -> loader.Windows:
+        """Cut the episodes into windows of steps for imitation learning: a map-style dataset.
+
+            picked.windows(
+                rate_hz=30,
+                observe={"joint_position": [-1, 0], "image.egocentric": [0]},
+                act={"joint_command": range(16)},
+            )
+
+        `observe` and `act` name streams and cameras, and steps before or after the anchor. What a
+        window holds, and what else may be asked for (`split`, `normalise`, `size`, ...), is said
+        at `demos.loader.Windows`. `progress` hears how far the cache is filled.
+        Raises LoadFailed, UnknownName, StoreError.
+        """
+        from demos.loader import Choices, Windows
+
+        choices = Choices(rate_hz, observe, act or {}, **more)
+        return Windows(self.store, self.sources(), choices, progress)
+
+    def sources(self) -> list[loader.Source]:
+        """Say of each episode what a loader must know before it opens it."""
+        from demos.loader import Source
+
+        return [
+            Source(each.episode, each.manifest_sha256, each.split, self._uses(each.episode))
+            for each in self._selected()
+        ]
+
+    def _selected(self) -> list[Selected]:
+        condition = self._condition
+        names = ["id", "manifest_sha256"]
+        rows = self.store.catalog.rows(names, condition.sql, condition.values)
+        return [Selected(episode=row[0], manifest_sha256=row[1]) for row in rows]
+
+    def _uses(self, episode: str) -> tuple[Label, ...]:
+        return tuple(each for each in self.store.catalog.opinions(episode) if each.of == "use")
+
     def freeze(
         self,
         name: str,
@@ -217,7 +264,7 @@ class Selection:
             raise StoreError(
                 f"no episode fits {self.where!r}, so there is nothing to freeze"
             ).with_hint("see what there is with `demos ls STORE`, and loosen the filter")
-        splits = _split([str(row[2]) for row in rows], split or {"all": 1.0})
+        splits = splits_of([str(row[2]) for row in rows], split or {"all": 1.0})
         chosen = tuple(
             Selected(
                 episode=episode,
@@ -287,10 +334,22 @@ class FrozenSelection(Selection):
         splits = {item.episode: item.split for item in self.record.episodes}
         return [replace(item, split=splits[item.manifest.id]) for item in super().chosen()]
 
+    def _selected(self) -> list[Selected]:
+        gone = set(self.withdrawn)
+        return [item for item in self.record.episodes if item.episode not in gone]
+
+    def _uses(self, episode: str) -> tuple[Label, ...]:
+        frozen = self._labels[episode]
+        return tuple(label for label in super()._uses(episode) if label.id in frozen)
+
+    @cached_property
+    def _labels(self) -> dict[str, set[str]]:
+        return {item.episode: set(item.labels) for item in self.record.episodes}
+
     def opened(self, episode: str) -> Episode:
         """Open one episode with the labels that were frozen."""
         found = self.store[episode]
-        frozen = {item.episode: set(item.labels) for item in self.record.episodes}[episode]
+        frozen = self._labels[episode]
         found.labels = tuple(label for label in found.labels if label.id in frozen)
         return found
 
@@ -322,21 +381,3 @@ def _holding(opinions: list[Label]) -> list[Label]:
     kinds = sorted({label.of for label in opinions})
     held = [label_rules.current(opinions, kind) for kind in kinds]
     return [label for label in held if label is not None]
-
-
-def _split(groups: list[str], shares: dict[str, float]) -> list[str]:
-    """Give each group a split by the hash of its name, largest shares first to fill."""
-    if abs(sum(shares.values()) - 1.0) > 1e-6 or min(shares.values()) < 0:
-        raise StoreError(f"the shares {shares} must be positive and sum to 1").with_hint(
-            "for example --split train=0.8,val=0.2"
-        )
-    order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
-    sizes = {group: groups.count(group) for group in order} if len(order) < len(groups) else {}
-    filled = dict.fromkeys(shares, 0.0)
-    of_group: dict[str, str] = {}
-    for group in order:
-        lacking = {name: share * len(groups) - filled[name] for name, share in shares.items()}
-        chosen = max(lacking, key=lambda name: lacking[name])
-        of_group[group] = chosen
-        filled[chosen] += sizes.get(group, 1)
-    return [of_group[group] for group in groups]

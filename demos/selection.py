@@ -11,12 +11,13 @@ else; a name alone fits where it has a value. Text is not compared with numbers.
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from demos.catalog import COLUMNS
-from demos.errors import BadExpression, UnknownName
+from demos.errors import BadExpression, StoreError, UnknownName
 
 MAX_LENGTH = 4000
 MAX_DEPTH = 50
@@ -95,6 +96,27 @@ def _json(prefix: str, key: str) -> str:
             "names have letters, digits and underscores"
         )
     return f"json_extract({_PREFIXES[prefix]}, '$.{key}')"
+
+
+def splits_of(groups: list[str], shares: dict[str, float]) -> list[str]:
+    """Give each group a split by the hash of its name, largest shares first to fill.
+
+    Raises StoreError where the shares do not sum to one.
+    """
+    if abs(sum(shares.values()) - 1.0) > 1e-6 or min(shares.values()) < 0:
+        raise StoreError(f"the shares {shares} must be positive and sum to 1").with_hint(
+            "for example --split train=0.8,val=0.2"
+        )
+    order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    sizes = {group: groups.count(group) for group in order} if len(order) < len(groups) else {}
+    filled = dict.fromkeys(shares, 0.0)
+    of_group: dict[str, str] = {}
+    for group in order:
+        lacking = {name: share * len(groups) - filled[name] for name, share in shares.items()}
+        chosen = max(lacking, key=lambda name: lacking[name])
+        of_group[group] = chosen
+        filled[chosen] += sizes.get(group, 1)
+    return [of_group[group] for group in groups]
 
 
 class _Compiler:

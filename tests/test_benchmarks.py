@@ -75,3 +75,21 @@ def test_simulated_physics_is_stable_and_ends_as_meant() -> None:
 
     assert found["unstable"] == 0
     assert min(found["success"].values()) >= 0.66, found
+
+
+def test_the_loader_is_measured_alone_where_lerobot_is_not_installed() -> None:
+    found = figures("loader")
+
+    assert set(found["windows_per_s"]) == {"low_dim", "full_size", "proxy", "sequential"}
+    assert "is not installed" in found["lerobot"]
+    assert ".venv-lerobot" in found["lerobot"]
+
+
+def test_the_whole_loader_benchmark_says_in_one_line_what_to_install() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "demos", "bench", "loader"], capture_output=True, text=True
+    )
+
+    assert done.returncode == 1
+    assert "lerobot 0.4.4" in done.stderr
+    assert "make .venv-lerobot/ready" in done.stderr

@@ -29,6 +29,7 @@ from demos.errors import (
     UnknownName,
 )
 from demos.model import CameraInfo
+from demos.store.decoding import Decoder, Decoders
 from demos.store.packets import PacketIndex, index_file
 from demos.store.video import Encoder, Packet, VideoCamera, mux
 
@@ -55,12 +56,14 @@ def moving_texture(count: int, width: int = WIDTH, height: int = HEIGHT) -> list
     return [texture[i : i + height, 2 * i : 2 * i + width].copy() for i in range(count)]
 
 
-def write_video(path: Path, codec: str, options: dict[str, str], count: int = 30) -> Path:
+def write_video(
+    path: Path, codec: str, options: dict[str, str], count: int = 30, start: int = 0
+) -> Path:
     format_options = {"movflags": "faststart"} if path.stem.endswith("fast") else {}
     with av.open(str(path), "w", options=format_options) as container:
         stream: Any = container.add_stream(codec, rate=Fraction(30), options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for image in moving_texture(count):
+        for image in moving_texture(start + count)[start:]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     return path
@@ -360,6 +363,40 @@ def test_threads_take_turns_at_one_decoder(video: Path) -> None:
         images = list(pool.map(lambda i: opened.images([i])[0], list(range(24)) * 4))
 
     assert all(np.array_equal(a, b) for a, b in zip(images, expected * 4, strict=True))
+
+
+def test_cameras_that_share_decoders_do_not_mix_their_images(tmp_path: Path) -> None:
+    closed, pyramid = SETTINGS["h264 closed, no B"], SETTINGS["h264 B pyramid"]
+    paths = [
+        write_video(tmp_path / "one.mp4", *closed),
+        write_video(tmp_path / "alike.mp4", *closed, start=10),
+        write_video(tmp_path / "other.mp4", *pyramid, start=5),
+    ]
+    expected = [sequential(path) for path in paths]
+    shared, info = Decoders(1), CameraInfo(width=WIDTH, height=HEIGHT)
+    cameras = [VideoCamera(path, info, index_file(path), shared) for path in paths]
+
+    for n, image in np.random.default_rng(2).integers(0, (3, 30), (60, 2)).tolist():
+        assert np.array_equal(cameras[n].images([image])[0], expected[n][image])
+
+
+def test_images_in_order_are_decoded_once_each(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[int] = []
+    feed = Decoder.feed
+
+    def counted(self: Decoder, number: int, data: bytes, pts: int, *, key: bool) -> list[Any]:
+        fed.append(number)
+        return feed(self, number, data, pts, key=key)
+
+    monkeypatch.setattr(Decoder, "feed", counted)
+    opened = camera(video)
+
+    images = [opened.images([i])[0] for i in range(24)]
+
+    assert fed == list(range(24))
+    assert all(np.array_equal(a, b) for a, b in zip(images, sequential(video), strict=True))
 
 
 def test_every_flipped_bit_in_an_image_is_damage_never_a_picture(

@@ -37,14 +37,17 @@ class Packet:
 class Encoder:
     """Encode images as H.264 that decodes fast from any tenth image, one packet an image.
 
-    x264 `veryfast` with `tune=fastdecode,zerolatency`, closed groups of 10, no B-frames: no image
-    waits for a later one, so what was encoded survives a crash. RGB (height, width, 3) uint8 in.
+    x264 `veryfast` with `tune=fastdecode,zerolatency`, closed groups of `gop` images, no B-frames:
+    no image waits for a later one, so what was encoded survives a crash. RGB (height, width, 3)
+    uint8 in.
     Raises RecordingFailed for odd sizes, and where an image changes size.
     """
 
     codec = "h264"
 
-    def __init__(self, width: int, height: int, rate_hz: float, crf: int = 23) -> None:
+    def __init__(
+        self, width: int, height: int, rate_hz: float, crf: int = 23, *, gop: int = GOP
+    ) -> None:
         import av
 
         if width < 2 or height < 2 or width % 2 or height % 2:
@@ -61,14 +64,14 @@ class Encoder:
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         rate = max(Fraction(rate_hz).limit_denominator(1001), Fraction(1, 1001))
         context.framerate, context.time_base = rate, 1 / rate
-        context.gop_size, context.max_b_frames = GOP, 0
+        context.gop_size, context.max_b_frames = gop, 0
         context.thread_count = 1
         context.flags |= int(av.codec.context.Flags.global_header)
         context.options = {
             "preset": "veryfast",
             "tune": "fastdecode,zerolatency",
             "crf": str(crf),
-            "x264-params": f"keyint={GOP}:min-keyint={GOP}:scenecut=0:open-gop=0:bframes=0",
+            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0",
         }
         try:
             context.open()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,14 @@ import numpy.typing as npt
 
 from demos.errors import Damaged, DemosError, UnknownName
 from demos.model import CameraInfo, Nanoseconds
+from demos.store.decoding import Decoder, Decoders
 from demos.store.encoding import Encoder, Packet, mux
 from demos.store.packets import PacketIndex, index_file
 
-__all__ = ["Encoder", "Packet", "PacketIndex", "VideoCamera", "index_file", "mux"]
+__all__ = ["Decoders", "Encoder", "Packet", "PacketIndex", "VideoCamera", "index_file", "mux"]
+
+Take = Callable[[int, Any], None]
+"""Called with the number of an image and its `av.VideoFrame`."""
 
 _READ_AT_ONCE = 64
 
@@ -25,17 +28,24 @@ class VideoCamera:
     """The images of one video file, decoded on request; a `demos.model.Camera`.
 
     Wanted images are grouped by the key image they depend on; each group costs one read and one
-    run of a decoder that is kept open. Every packet's checksum is compared first. The object
-    pickles and survives a fork: each process opens the file for itself. Threads take turns.
+    run of a decoder that is kept open and goes on where it stopped. Every packet's checksum is
+    compared first. The object pickles and survives a fork: each process opens the file for itself.
+    Threads take turns. Cameras that share `decoders` share those, too.
     """
 
-    def __init__(self, path: Path, info: CameraInfo, index: PacketIndex) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: CameraInfo,
+        index: PacketIndex,
+        decoders: Decoders | None = None,
+    ) -> None:
         self.path, self.info, self.index = path, info, index
         self.time_ns: Nanoseconds = index.time_ns
         self._rank = np.full(len(index.pts), -1, np.int64)
         self._rank[index.order] = np.arange(len(index.order))
         self._keys = np.flatnonzero(index.key)
-        self._turn, self._decoder = (os.getpid(), threading.Lock()), None
+        self.decoders = decoders or Decoders()
 
     def __reduce__(self) -> tuple[type[VideoCamera], tuple[Path, CameraInfo, PacketIndex]]:
         return VideoCamera, (self.path, self.info, self.index)
@@ -49,29 +59,52 @@ class VideoCamera:
         Raises UnknownName for an index outside, Damaged where the file is not what was indexed.
         """
         wanted = [int(i) for i in indices]
-        for i in wanted:
-            if not 0 <= i < len(self):
-                raise UnknownName(f"no image {i} in {self.path.name}").with_hint(
-                    f"it has {len(self)} images, counted from 0"
-                )
         out = np.empty((len(wanted), self.index.height, self.index.width, 3), np.uint8)
         places: dict[int, list[int]] = {}
         for row, i in enumerate(wanted):
             places.setdefault(i, []).append(row)
-        if self._turn[0] != os.getpid():  # a fork may have copied a lock that is held
-            self._turn, self._decoder = (os.getpid(), threading.Lock()), None
-        with self._turn[1]:
+
+        def take(image: int, picture: Any) -> None:
+            first, *others = places.get(image, (-1,))
+            if first >= 0:
+                self.decoders.rgb(picture, out[first])
+                out[others] = out[first]
+
+        self.decode(places, take)
+        return out
+
+    def decode(self, images: Collection[int], take: Take) -> None:
+        """Decode `images`, and hand over every picture on the way: those are wanted soon, perhaps.
+
+        Raises as `images` does.
+        """
+        for i in images:
+            if not 0 <= i < len(self):
+                raise UnknownName(f"no image {i} in {self.path.name}").with_hint(
+                    f"it has {len(self)} images, counted from 0"
+                )
+        with self.decoders.turn():
             try:
-                self._fill(out, places)
+                self._run(images, take)
             except DemosError:
-                self._decoder = None
                 raise
             except FileNotFoundError as error:
                 raise self._damaged("is missing") from error
             except Exception as error:  # FFmpeg raises dozens of kinds on broken packets
-                self._decoder = None
                 raise self._damaged(f"cannot be decoded: {error}") from error
-        return out
+
+    def is_key(self, image: int) -> bool:
+        """Say whether an image needs no other to be decoded."""
+        return bool(self.index.key[self.index.order[image]])
+
+    def group(self, image: int) -> range:
+        """Return the images between two keys, in display order, that `image` is one of."""
+        packet = int(self.index.order[image])
+        number = int(np.searchsorted(self._keys, packet, side="right"))
+        packets = slice(*np.append(self._keys, len(self._rank))[number - 1 : number + 1].tolist())
+        shown = self._rank[packets]
+        shown = shown[shown >= 0]
+        return range(int(shown.min()), int(shown.max()) + 1)
 
     def packets(self, start: int, end: int) -> Iterator[bytes]:
         """Read packets [start, end) in decode order, each compared with its checksum.
@@ -98,18 +131,21 @@ class VideoCamera:
                     found.append(str(error))
         return found
 
-    def _fill(self, out: npt.NDArray[np.uint8], places: dict[int, list[int]]) -> None:
-        groups: dict[int, list[int]] = {}
-        for i in places:
-            groups.setdefault(self._start(i), []).append(i)
+    def _run(self, images: Collection[int], take: Take) -> None:
+        groups: dict[int, set[int]] = {}
+        for i in images:
+            groups.setdefault(self._start(i), set()).add(i)
+        if not groups:
+            return
+        decoder = self.decoders.lend(self, self.index)
         with self.path.open("rb") as file:
             while groups:
-                number = max(groups)
-                left = self._decode(file.fileno(), number, set(groups.pop(number)), out, places)
+                number = min(groups)
+                left = self._decode(decoder, file.fileno(), number, groups.pop(number), take)
                 if left and number == 0:
                     raise self._damaged(f"image {min(left)} cannot be decoded")
                 if left:  # it leans on images before the key: begin at an earlier one
-                    groups.setdefault(number - 1, []).extend(left)
+                    groups.setdefault(number - 1, set()).update(left)
 
     def _start(self, image: int) -> int:
         """Find the last key (its number among keys) that comes no later in both orders."""
@@ -123,56 +159,36 @@ class VideoCamera:
         return number
 
     def _decode(
-        self,
-        descriptor: int,
-        number: int,
-        wanted: set[int],
-        out: npt.NDArray[np.uint8],
-        places: dict[int, list[int]],
+        self, decoder: Decoder, descriptor: int, number: int, wanted: set[int], take: Take
     ) -> set[int]:
-        """Decode from one key until `wanted` are filled in; return those that did not come."""
-        import av
-
-        first = int(self._keys[number])
-        last = max(int(self.index.order[i]) for i in wanted)
-        decoder = self._open_decoder()
-        for packet, data in zip(
-            range(first, last + 1), self._bytes(descriptor, first, last), strict=True
-        ):
-            fed: Any = av.Packet(data)
+        """Decode from one key until `wanted` are handed over; return those that did not come."""
+        packets = [int(self.index.order[i]) for i in wanted]
+        first, last = int(self._keys[number]), max(packets)
+        if first < decoder.next <= min(packets):
+            first = decoder.next
+        else:
+            decoder.reset()
+        for packet, data in enumerate(self._bytes(descriptor, first, last), first):
             rank = int(self._rank[packet])
-            fed.pts = rank if rank >= 0 else -1 - packet  # comes back on the decoded image
-            fed.is_keyframe = bool(self.index.key[packet])  # PNG adds a non-key image to the last
-            for image in decoder.decode(fed):
-                self._take(image, wanted, out, places)
-            if not wanted:
-                break
+            shown = rank if rank >= 0 else -1 - packet  # comes back on the decoded image
+            key = bool(self.index.key[packet])
+            for picture in decoder.feed(packet, data, shown, key=key):
+                self._hand_over(picture, wanted, take)
         if wanted:
-            for image in decoder.decode(None):
-                self._take(image, wanted, out, places)
-        decoder.flush_buffers()
+            for picture in decoder.drain():
+                self._hand_over(picture, wanted, take)
         return wanted
 
-    def _take(
-        self,
-        image: Any,
-        wanted: set[int],
-        out: npt.NDArray[np.uint8],
-        places: dict[int, list[int]],
-    ) -> None:
-        if image.pts not in wanted:
+    def _hand_over(self, picture: Any, wanted: set[int], take: Take) -> None:
+        if picture.pts is None or picture.pts < 0 or picture.is_corrupt:
             return
-        if (image.width, image.height) != (self.index.width, self.index.height):
+        if (picture.width, picture.height) != (self.index.width, self.index.height):
             raise self._damaged(
                 f"changes from {self.index.width}x{self.index.height} to "
-                f"{image.width}x{image.height} at image {image.pts}"
+                f"{picture.width}x{picture.height} at image {picture.pts}"
             )
-        if image.is_corrupt:
-            return
-        rgb = image.to_ndarray(format="rgb24")
-        for row in places[image.pts]:
-            out[row] = rgb
-        wanted.discard(image.pts)
+        take(picture.pts, picture)
+        wanted.discard(picture.pts)
 
     def _bytes(self, descriptor: int, first: int, last: int) -> list[bytes]:
         """Read packets `first` to `last` in one go where they lie together."""
@@ -192,34 +208,10 @@ class VideoCamera:
                 raise self._damaged(f"packet {number} at byte {at} fails its checksum")
         return parts
 
-    def _open_decoder(self) -> Any:
-        import av
-
-        if self._decoder is None:
-            context: Any = av.CodecContext.create(_decoder_name(self.index.codec), "r")
-            context.extradata = self.index.extradata or None
-            context.thread_count = 1
-            (
-                context.color_range,
-                context.colorspace,
-                context.color_primaries,
-                context.color_trc,
-            ) = self.index.colour
-            self._decoder = context
-        return self._decoder
-
     def _damaged(self, what: str) -> Damaged:
         return Damaged(f"{self.path.name} {what}").with_hint(
             "restore the file from a copy; `demos verify STORE --deep` lists what else is hurt"
         )
-
-
-def _decoder_name(codec: str) -> str:
-    """FFmpeg's decoder named `av1` works with graphics cards only; dav1d does it in software."""
-    import av
-
-    software = ("libdav1d", "libaom-av1")
-    return next((n for n in software if codec == "av1" and n in av.codecs_available), codec)
 
 
 def _pairs(position: npt.NDArray[np.int64], size: npt.NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# each worker has one core: OpenMP's threads would wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 _KEPT: list[object] = []
 
 
@@ -43,3 +46,6 @@ def _declare_nms() -> None:
 _own_tests_first()
 if importlib.util.find_spec("torch") is not None:
     _declare_nms()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says which of its libraries are not there
+        import torchvision  # noqa: F401
