@@ -13,10 +13,13 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from mcap.reader import make_reader
+from mcap.writer import CompressionType, Writer
 
 from demos.errors import DemosError
 from demos.formats.lerobot_example import write_video
 from demos.importers import Found, Refused, import_source, importers
+from demos.importers.mapped import EXAMPLES, Mapped
 from demos.store import EpisodeStore
 from tests import test_fuzz_hdf5 as hdf5_harms
 from tests.lerobot_folders import encoded, picture
@@ -46,15 +49,40 @@ def mapped(folder: Path) -> Path:
     return file
 
 
+def bag(folder: Path) -> Path:
+    """Write the example of a bag; what is flipped in it is not noticed by a checksum."""
+    file = Mapped().write_example(folder, EXAMPLES[1])
+    run = file.parent / "runs/run_1.mcap"
+    with run.open("rb") as held, (folder / "plain.mcap").open("wb") as plain:
+        writer = Writer(plain, compression=CompressionType.NONE, enable_crcs=False)
+        writer.start()
+        channels: dict[int, int] = {}
+        for schema, channel, message in make_reader(held).iter_messages():
+            assert schema is not None
+            if channel.id not in channels:
+                number = writer.register_schema(schema.name, schema.encoding, schema.data)
+                channels[channel.id] = writer.register_channel(
+                    channel.topic, channel.message_encoding, number
+                )
+            writer.add_message(
+                channels[channel.id], message.log_time, message.data, message.publish_time
+            )
+        writer.finish()
+    (folder / "plain.mcap").replace(run)
+    return file
+
+
 def single(folder: Path) -> Path:
     return importers["hdf5"]().write_example(folder)
 
 
-SOURCES: dict[str, Callable[[Path], Path]] = {"mapped": mapped, "hdf5": single}
+SOURCES: dict[str, Callable[[Path], Path]] = {"mapped": mapped, "bag": bag, "hdf5": single}
 VALUES: list[Any] = [
     *(None, True, -1, 0, 1.5, float("nan"), 10**30, "", "x", "/", "..", "@", "a@b", [], {}),
     *(["x"], {"path": "x"}, {"text": "x"}, {"rate_hz": 1e-9}, [0, 10**9], "*", "**/*", "bgr"),
     *("camera/images", "control/left_q", "log", "log/t"),
+    *("/arms", "/arms.joints[:].name", "/hand.stamp", "/force.count[9:]", "/head", "@operator"),
+    *({"time": "log"}, {"time": "publish"}, {"path": "note"}, "h264", "[:]", "/hand[0].x"),
 ]
 
 
@@ -90,20 +118,23 @@ def survives(name: str, seed: int, folder: Path) -> None:
     rng = Rng(seed)
     shutil.rmtree(folder, ignore_errors=True)
     source = SOURCES[name](folder / "source")
-    hdf5 = source if name == "hdf5" else source.parent / "runs/run_1.h5"
-    harms: list[tuple[Callable[[Path, Rng], None], Path]] = [
-        (harm, hdf5) for harm in hdf5_harms.HARMS
-    ]
-    if name == "mapped":
-        video = source.parent / "runs/run_1.mp4"
+    runs = source.parent / "runs"
+    hdf5 = source if name == "hdf5" else runs / "run_1.h5"
+    harms: list[tuple[Callable[[Path, Rng], None], Path]] = []
+    if name != "bag":
+        harms += [(harm, hdf5) for harm in hdf5_harms.HARMS]
+    if name != "hdf5":
+        beside = runs / ("run_1.mp4" if name == "mapped" else "run_1.mcap")
         harms += [(reworded, source)] * 5
         harms += [(flipped, source), (hdf5_harms.cut_short, source)]
-        harms += [(flipped, video), (hdf5_harms.cut_short, video)]
+        harms += [(flipped, beside), (hdf5_harms.cut_short, beside)]
+        harms += [(flipped, beside)] * (8 if name == "bag" else 0)
     harm, path = rng.choice(harms)
     with suppress(ValueError):  # a text that was to become rows of numbers is only deleted
         harm(path, rng)
     store = EpisodeStore.create(folder / "store")
-    for place, format in ((source, name), (source, None), (source.parent, None)):
+    claimed = "hdf5" if name == "hdf5" else "mapped"
+    for place, format in ((source, claimed), (source, None), (source.parent, None)):
         try:
             report = import_source(place, store, format=format)
         except DemosError as error:

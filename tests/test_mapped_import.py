@@ -16,8 +16,8 @@ from demos._content import content
 from demos.cli import main
 from demos.errors import DemosError, ImportFailed, SchemaMismatch, UnknownName
 from demos.formats import hdf5
-from demos.formats.hdf5_mapping_example import BEGAN_NS, STEPS
 from demos.formats.lerobot_example import write_video
+from demos.formats.mapped_group_example import BEGAN_NS, STEPS
 from demos.importers import Found, Item, Options, Refused, Remark, import_source
 from demos.importers.mapped import Mapped
 from demos.mapping.conversion import ASSUMED
@@ -566,7 +566,7 @@ def test_operators_of_their_own_have_sessions_of_their_own(tmp_path: Path) -> No
         ({"streams": {"a": {**JOINTS["q"], "scale": 2.0}}}, "converted by `mapping`"),
         ({"streams": {"a": {"paths": ["f"], "units": ["N"], "scale": 0}}}, "scale is 0"),
         ({"streams": {"a": {"paths": ["f"], "units": ["N"], "columns": [-1]}}}, "from 0"),
-        ({"clock": {"path": "t", "rate_hz": 3}}, "either the path of the stamps or rate_hz"),
+        ({"clock": {"path": "t", "rate_hz": 3}}, "the path of the stamps, or time, or rate_hz"),
         ({"clock": {"rate_hz": -3}}, "rate_hz"),
         ({"cameras": {"a": {"path": "x", "file": "y"}}}, "either path or file"),
         ({"task": {}}, "either text or path"),

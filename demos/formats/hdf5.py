@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def names(file: Any, place: str = "/") -> list[str]:
     """List what lies in a group, in the file's order; an empty list where there is no group."""
     import h5py
 
-    node = _node(file, place)
+    node = node_at(file, place)
     if not isinstance(node, h5py.Group):
         return []
     try:
@@ -105,14 +105,14 @@ def has(file: Any, place: str) -> bool:
     """Say whether a dataset lies at a path."""
     import h5py
 
-    return isinstance(_node(file, place), h5py.Dataset)
+    return isinstance(node_at(file, place), h5py.Dataset)
 
 
 def dataset(file: Any, place: str) -> Any:
     """Return the dataset at a path, its shape and chunks held against what the file has."""
     import h5py
 
-    found = _node(file, place)
+    found = node_at(file, place)
     if not isinstance(found, h5py.Dataset):
         raise ImportFailed(f"{place} is not there").with_hint(
             "record it, or say with --format which format the file has"
@@ -163,6 +163,27 @@ def rows(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
         yield from _read(found, place, block)
 
 
+def is_ragged(found: Any) -> bool:
+    """Say whether the rows of a dataset are bytes, each row as many as it likes."""
+    import h5py
+
+    return bool(h5py.check_vlen_dtype(found.dtype) == np.uint8 and found.ndim == 1)
+
+
+def byte_rows(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
+    """Yield rows of bytes, (n,) uint8 one at a time, of one length or of many."""
+    found = dataset(file, place)
+    if not is_ragged(found):
+        if found.dtype != np.uint8 or found.ndim != 2:
+            raise ImportFailed(f"{place} holds {found.dtype} {found.shape}, not rows of bytes")
+        yield from rows(file, place)
+        return
+    for number in range(len(found)):
+        row = _read(found, place, number)
+        _bounded(place, row.nbytes, "a row")
+        yield row
+
+
 def blocks(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
     """Yield numbers in blocks of about 4 MB, (k, ...) one at a time."""
     found = _numbers(file, place)
@@ -211,7 +232,7 @@ def attributes(file: Any, place: str = "/") -> dict[str, Any]:
 
     Those that are neither are left out.
     """
-    node = _node(file, place)
+    node = node_at(file, place)
     if node is None:
         raise ImportFailed(f"{place} is not there").with_hint(_COPY_AGAIN)
     try:
@@ -229,57 +250,6 @@ def attributes(file: Any, place: str = "/") -> dict[str, Any]:
     return plain
 
 
-def rehearse(path: str) -> None:
-    """Touch whatever an importer may touch, and print the datasets' paths as a JSON list.
-
-    For a process of its own. What raises is left for the importer to meet; what ends the process
-    or makes it grow beyond bounds must end this one.
-    """
-    import h5py
-
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (8 * MOST_BYTES, 8 * MOST_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    found: list[str] = []
-    with suppress(Exception), h5py.File(path, "r", locking=False) as file:
-        _walk(file, found)
-    print(json.dumps(found[:MOST_LISTED]))
-
-
-def _walk(file: Any, found: list[str]) -> None:
-    """Visit each object once, however often it is linked."""
-    import h5py
-
-    seen, waiting = set(), [""]
-    while waiting:
-        place = waiting.pop()
-        with suppress(DemosError):
-            attributes(file, place)
-        with suppress(Exception):
-            address = h5py.h5o.get_info(_node(file, place).id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-        with suppress(DemosError):
-            waiting += [f"{place}/{name}".lstrip("/") for name in reversed(names(file, place))]
-        with suppress(Exception):
-            if has(file, place):
-                found.append(place)
-                _touch(file, place)
-
-
-def _touch(file: Any, place: str) -> None:
-    import h5py
-
-    node = dataset(file, place)
-    if h5py.check_string_dtype(node.dtype) is not None:
-        texts(file, place)
-    elif node.chunks:
-        node.id.get_num_chunks()
-
-
 def _looked_through(path: Path) -> frozenset[str]:
     state = path.stat()
     found = _rehearsal(str(path.absolute()), state.st_ino, state.st_mtime_ns, state.st_size)
@@ -294,7 +264,7 @@ def _rehearsal(path: str, inode: int, modified_ns: int, size: int) -> frozenset[
 
     All of a file's identity is asked for, so that a file that changed is looked at again.
     """
-    code = "import sys; from demos.formats.hdf5 import rehearse; rehearse(sys.argv[1])"
+    code = "import sys; from demos.formats.hdf5_rehearsal import rehearse; rehearse(sys.argv[1])"
     here = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
@@ -332,7 +302,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else None
 
 
-def _node(file: Any, place: str) -> Any:
+def node_at(file: Any, place: str) -> Any:
     """Walk to a path by hard links only; None where there is nothing."""
     import h5py
 
