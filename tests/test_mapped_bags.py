@@ -437,3 +437,42 @@ def test_a_topic_that_cannot_be_decoded_says_why(
     write_mcap(tmp_path / "a.mcap", {"/f": channel}, [("/f", 0, b"\0\1\0\0abcd")])
 
     assert reason in refused(told(tmp_path)).hint
+
+
+@pytest.fixture
+def turned(tmp_path: Path) -> Path:
+    """Ten seconds in which a joint runs against its command, and a store that knows the body."""
+    angle = np.sin(np.arange(500) / 20)
+    sent = [("/f", 20 * n, {"q": q, "told": -q}) for n, q in enumerate(angle.tolist())]
+    write_mcap(tmp_path / "run_1.mcap", {"/f": JSON}, sent)
+    joint = {"channels": ["elbow"], "units": ["rad"]}
+    streams = {
+        "state": {"paths": ["/f.q"], "role": "state", **joint},
+        "action": {"paths": ["/f.told"], "role": "command", **joint},
+    }
+    body = EpisodeStore.create(tmp_path / "team").root / "embodiments/arm.yaml"
+    body.parent.mkdir(exist_ok=True)
+    body.write_text(json.dumps({"kind": "embodiment", "version": 1, "id": "arm", "title": "a",
+                                "joints": ARMS[:1]}))  # fmt: skip
+    return told(tmp_path, files=["*.mcap"], streams=streams, embodiment="arm")
+
+
+@pytest.mark.parametrize("command", ["import", "upload"])
+def test_a_doubtful_mapping_comes_in_only_where_a_person_accepts_it(
+    turned: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team = turned.parent / "team"
+    call = [str(turned), str(team)] if command == "import" else [str(turned), "--to", str(team)]
+
+    code = main([command, *call])
+
+    assert code == 1
+    assert "--accept-mapping" in capsys.readouterr().err
+    store = EpisodeStore.open(team)
+    assert store.episode_ids() == []
+
+    main([command, *call, "--accept-mapping"])
+
+    [episode] = store.episode_ids()
+    assumed = store.manifest(episode).provenance.assumed
+    assert any(text.startswith("mapping accepted, though") for text in assumed)

@@ -53,7 +53,8 @@ def claimed(path: Path, fits: Callable[[frozenset[str]], bool]) -> bool:
 class EpisodeFile:
     """An open file on its way into an episode. What was `used` of it is not read again.
 
-    `encode` is `demos.store.encoding.encode`; `scratch` is a folder for videos.
+    `encode` is `demos.store.encoding.encode`; `scratch` is a folder for videos; `numbers_only`
+    leaves the images alone.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class EpisodeFile:
     notes: Notes
     encode: Encode
     scratch: Path
+    numbers_only: bool = False
     used: set[str] = field(default_factory=set)
 
     def has(self, place: str) -> bool:
@@ -82,6 +84,8 @@ class EpisodeFile:
     def camera(self, place: str, name: str, clock: Ticks) -> VideoFile | None:
         """Make the video of a dataset of images, one a step; a finding where that fails."""
         self.used.add(place)
+        if self.numbers_only:
+            return None
         target = self.scratch / f"{len(self.used)}_{word(name)}.mp4"
         try:
             made = video(self.file, place, clock, target, self.encode)

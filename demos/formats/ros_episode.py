@@ -19,7 +19,7 @@ from demos.formats.notes import Notes
 from demos.formats.options import Options
 from demos.formats.ros_bags import Bag, open_bag
 from demos.formats.ros_cameras import Shot, depth_streams, shots_of, videos_of
-from demos.formats.ros_clocks import date_of
+from demos.formats.ros_clocks import date_of, settle
 from demos.formats.ros_gathering import MOST_WORDS, Gathering, gathered
 from demos.formats.ros_names import flat
 from demos.formats.ros_pictures import Film
@@ -65,7 +65,8 @@ def draft_of(recording: Recording) -> Draft:
     Raises ImportFailed, naming topics and types, where it holds nothing a robot would learn from.
     """
     bag = open_bag(recording.bag, ATTACHED)
-    with gathered(bag, recording.scratch) as gathering:
+    numbers_only = recording.said.numbers_only
+    with gathered(bag, recording.scratch, numbers_only=numbers_only) as gathering:
         notes = Notes()
         series = series_of(gathering, notes)
         shots = shots_of(gathering)
@@ -140,6 +141,10 @@ def _start(
 ) -> int:
     """Return the moment from which stamps count. Raises ImportFailed for stamps out of reach."""
     clocks = [each.clock.time_ns for each in series] + [each.clock.time_ns for each in shots]
+    clocks += [
+        settle(moments, topic, asis=topic in gathering.own).time_ns
+        for topic, moments in gathering.seen.items()
+    ]
     clocks = [clock for clock in clocks if len(clock)]
     first = [int(clock.min()) for clock in clocks] + [each.time_ns for each in gathering.words]
     first += [moment for moment, _ in gathering.static.values()]

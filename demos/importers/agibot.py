@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -131,7 +132,8 @@ def _draft(source: _Source, recorded: layout.Recorded) -> Draft:
     made |= _camera_poses(one)
     if sat.body is not None:
         notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
-    videos = dict(_videos(one)) | dict(_image_folders(one))
+    pictured = () if options.numbers_only else chain(_videos(one), _image_folders(one))
+    videos = dict(pictured)
     _name_depth(recorded, notes)
     labels = _phases(one)
     instruction = str(one.words.get("task_name") or "")

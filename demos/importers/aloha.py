@@ -111,7 +111,7 @@ def _draft(path: Path, root: Path, options: Options, made: list[Sitting], scratc
 
     with hdf5.opened(path) as opened:
         notes = Notes()
-        source = EpisodeFile(path, opened, notes, encode, scratch)
+        source = EpisodeFile(path, opened, notes, encode, scratch, options.numbers_only)
         said = plain_attributes(opened)
         tables = {place: source.table(place) for place in _MEANINGS if source.has(place)}
         _need(tables)

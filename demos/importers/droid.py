@@ -105,7 +105,7 @@ def _draft(source: _Source, folder: Path) -> Draft:
     made |= authority | _moving(run, cameras)
     videos = {
         name: video
-        for stem, path in films.items()
+        for stem, path in (films.items() if not options.numbers_only else ())
         for name, video in _video(run, sat, cameras, path, notes)
     }
     _name_svo(folder, serials, notes)

@@ -110,7 +110,7 @@ def _draft(source: _Source, path: Path) -> Draft:
         segments = [segment for segment in segments if _within(segment, clock)]
         videos = {
             name: video
-            for place in hdf5.names(file)
+            for place in (hdf5.names(file) if not options.numbers_only else ())
             if hdf5.has(file, place)
             for name, video in _video(source.scratch, file, place, (clock, sat, places), notes)
         }

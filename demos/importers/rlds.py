@@ -171,7 +171,7 @@ def _draft(source: _Source, place: _Place, content: bytes) -> Draft:
     _flags(record, time_ns, notes)
     instruction, labels, events = _words(record, dataset, time_ns, notes)
     streams = _streams(record, source, time_ns)
-    videos = _videos(record, source, place, time_ns, notes)
+    videos = {} if options.numbers_only else _videos(record, source, place, time_ns, notes)
     if source.sitting.body is not None:
         notes.assumed.append("channels have no names in RLDS, so none was connected to the body")
     if options.task is None:

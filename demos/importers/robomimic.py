@@ -181,9 +181,12 @@ class _Demo:
         videos: dict[str, VideoFile] = {}
         for key in sorted(_datasets(self.file, self.root), key=counted):
             try:
+                pictured = layout_of(self.file, f"{self.root}/{key}") is not None
+                if pictured and self.source.options.numbers_only:
+                    continue
                 if key.startswith("next_obs/") and self._later(key):
                     continue
-                if layout_of(self.file, f"{self.root}/{key}"):
+                if pictured:
                     name = word(key.removeprefix("obs/").replace("/", ".").removesuffix("_image"))
                     videos[name] = self._video(key, name)
                 else:

@@ -126,7 +126,7 @@ def _draft(source: _Source, share: _Share) -> Draft:
     for problem in clock.problems:
         notes.find("clock", problem, "compare the timestamps with the recorder's log", "error")
     streams, constants = _streams(source, numbers, clock)
-    videos = _videos(source, share, clock, notes)
+    videos = {} if options.numbers_only else _videos(source, share, clock, notes)
     if not streams and not videos:
         raise ImportFailed(f"nothing of {share.name} can be read").with_hint(
             next(iter(source.lost.values()), "copy the dataset again from its source")

@@ -109,7 +109,7 @@ def _draft(source: _Source, folder: Path, scratch: Path) -> Draft:
     )
     if not streams:
         raise ImportFailed("no row has any number").with_hint("record the episode again")
-    videos = _cameras(table, folder, scratch, ticks, notes)
+    videos = {} if options.numbers_only else _cameras(table, folder, scratch, ticks, notes)
     _left_out(table, notes)
     notes.sha256[f"{folder.name}/{layout.TABLE}"] = sha256_file(folder / layout.TABLE)
     instruction, task = _words(source, folder, table, notes)
