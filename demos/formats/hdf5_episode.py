@@ -176,6 +176,21 @@ def same_length(found: Iterable[tuple[str, int]]) -> int:
     return next(iter(lengths.values()))
 
 
+def rows_of(file: Any, place: str, count: int, noun: str, notes: Notes) -> npt.NDArray[Any] | None:
+    """Read a table of at least `count` rows: (rows, ...); None, and a note, where it has fewer."""
+    try:
+        table = hdf5.array(file, place)
+        if table.ndim == 0 or len(table) < count or not table.size:
+            raise ImportFailed(f"{table.shape} values for {count} {noun}").with_hint(
+                f"it is not said which {noun} they belong to; look at the file with `h5dump -d`"
+            )
+    except ImportFailed as error:
+        notes.missing.append(f"{place}: {error}")
+        notes.find("column", f"{place} could not be kept: {error}", error.hint)
+        return None
+    return table
+
+
 def nominal(steps: int, rate_hz: float) -> Ticks:
     """Make the clock of steps that have nothing but a rate."""
     return ticks(None, steps, rate_hz)

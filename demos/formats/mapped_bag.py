@@ -18,17 +18,16 @@ import numpy.typing as npt
 from demos.errors import ImportFailed
 from demos.formats.bag_files import BagFiles
 from demos.formats.hdf5_episode import nominal
-from demos.formats.mapped_pictures import Reel
+from demos.formats.mapped_pictures import Filming, Reel
 from demos.formats.mapped_slots import Images, Numbers, Slot, Word, asked_for
 from demos.formats.mapped_streams import LOOK, measured, no_clock, table, zero_ns
 from demos.formats.messages import Decode, decoder, steps_of
 from demos.formats.notes import Notes
 from demos.formats.ros_bags import open_bag
 from demos.formats.ros_clocks import SANE_NS, Clock, Moments, date_of
-from demos.formats.ros_pictures import Film
 from demos.formats.ros_types import Topic
 from demos.formats.steps import Ticks
-from demos.model import MappedCamera, MappedClock, MappedStream, MappingFile, VideoFile
+from demos.model import MappedClock, MappedStream, MappingFile, VideoFile
 from demos.provenance import sha256_file
 
 
@@ -106,25 +105,17 @@ class MappedBag:
         told = [records[record]] if record in records else [] if record else records.values()
         return next((each[name] for each in told if name in each), None)
 
-    def images(
-        self,
-        name: str,
-        said: MappedCamera,
-        clock: MappedClock | None,
-        target: Path,
-        film: Film,
-        notes: Notes,
-    ) -> VideoFile:
+    def images(self, filming: Filming) -> VideoFile:
         """Write the images of a camera as a video. Raises ImportFailed, RecordingFailed."""
-        if clock is None:
-            raise no_clock(name)
-        del said
-        slot, reel = self._reel(name)
+        if filming.clock is None:
+            raise no_clock(filming.name)
+        slot, reel = self._reel(filming.name)
         if reel.pictures is None:
             raise ImportFailed(self._why(slot)).with_hint(LOOK)
-        settled = _settled(reel.pictures.moments, clock)
-        ticks = self._ticks(settled, clock, name)
-        return reel.video(name, settled, ticks, target, film, notes)
+        settled = _settled(reel.pictures.moments, filming.clock)
+        ticks = self._ticks(settled, filming.clock, filming.name)
+        filming.notes.assumed += ticks.assumed
+        return reel.video(filming, settled, ticks)
 
     def ticks(self, clock: MappedClock | None, rows: int, what: str) -> Ticks:
         """Make the clock of a video beside a bag, which has none but a rate."""

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from demos import mapping, timeline
+from demos import timeline
 from demos.errors import DemosError, ImportFailed
 from demos.formats.files import modified, whole_file
 from demos.formats.joints import joint_streams
+from demos.formats.mapped_pictures import Filming
 from demos.formats.mapped_streams import joints, stream
 from demos.formats.names import slug, task_id, word
 from demos.formats.notes import Notes
@@ -36,7 +37,7 @@ from demos.model import (
     VideoFile,
 )
 from demos.model.records import Clock, Scalar
-from demos.provenance import made_by, new_label, sha256_file
+from demos.provenance import new_label, sha256_file
 
 _BY_RATE: Clock = "nominal"
 
@@ -85,15 +86,7 @@ class MappedEpisode(Protocol):
     def word(self, path: str) -> str | None:
         """Return a text or a single value as a word; None where it is not there."""
 
-    def images(
-        self,
-        name: str,
-        said: MappedCamera,
-        clock: MappedClock | None,
-        target: Path,
-        film: Film,
-        notes: Notes,
-    ) -> VideoFile:
+    def images(self, filming: Filming) -> VideoFile:
         """Write the images at a camera's path as a video. Raises ImportFailed, RecordingFailed."""
 
     def ticks(self, clock: MappedClock | None, rows: int, what: str) -> Ticks:
@@ -126,21 +119,16 @@ def draft_of(asked: Asked, name: str, file: Path, episode: MappedEpisode, home: 
     episode.tell(notes)
     root = asked.path.parent
     notes.sha256 |= {asked.path.name: asked.sha256, **episode.sha256(root)}
-    if sitting.body is not None:
-        notes.findings += mapping.doubts(streams, sitting.body, episode=notes.id)
+    notes.doubt(streams, sitting.body)
     facts = Facts(
         task=task,
         instruction=instruction,
         origin=said.origin,
         recorded_at=episode.began() or modified(file),
         factors={**factors, **options.factors},
-        provenance=made_by(
-            "demos import",
-            source=f"{file.relative_to(root).as_posix()}{episode.group}",
-            source_format=episode.format,
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{file.relative_to(root).as_posix()}{episode.group}",
+            episode.format,
             parameters={
                 "source_episode": name,
                 "mapping_file": asked.path.name,
@@ -203,7 +191,7 @@ def _videos(asked: Asked, episode: MappedEpisode, file: Path, notes: Notes) -> d
             if said.file:
                 made = _beside(asked, said, episode, file, notes)
             else:
-                made = episode.images(name, said, clock, target, asked.film, notes)
+                made = episode.images(Filming(name, said, clock, target, asked.film, notes))
         except DemosError as error:
             notes.missing.append(f"camera {name}: {said.path or said.file}")
             hint = error.hint or "look at the images in the source"

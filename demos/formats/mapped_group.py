@@ -17,16 +17,14 @@ from demos.errors import ImportFailed
 from demos.formats import hdf5
 from demos.formats.hdf5_episode import nominal
 from demos.formats.hdf5_images import LOSSY, SWAPPED, Rgb, video
-from demos.formats.mapped_pictures import Reel
+from demos.formats.mapped_pictures import Filming, Reel
 from demos.formats.mapped_streams import LOOK, measured, no_clock, table, word_of, zero_ns
 from demos.formats.messages import PER_UNIT
 from demos.formats.names import counted
 from demos.formats.notes import Notes
 from demos.formats.ros_clocks import Clock
-from demos.formats.ros_pictures import Film
 from demos.formats.steps import Ticks
 from demos.model import (
-    MappedCamera,
     MappedClock,
     MappedStream,
     MappingFile,
@@ -120,27 +118,20 @@ class MappedGroup:
             self.digest.update(f"{path} {said}\n".encode())
         return said
 
-    def images(
-        self,
-        name: str,
-        said: MappedCamera,
-        clock: MappedClock | None,
-        target: Path,
-        film: Film,
-        notes: Notes,
-    ) -> VideoFile:
+    def images(self, filming: Filming) -> VideoFile:
         """Write the images at a camera's path as a video. Raises ImportFailed, RecordingFailed."""
+        name, said, notes = filming.name, filming.said, filming.notes
         place = self._place(said.path)
-        ticks = self.ticks(clock, len(hdf5.dataset(self.file, place)), name)
+        ticks = self.ticks(filming.clock, len(hdf5.dataset(self.file, place)), name)
         if said.codec or said.width:
-            return self._bytes(name, said, ticks, target, film, notes)
+            return self._bytes(filming, ticks)
         swapped = said.order == "bgr"
 
         def encode(path: Path, images: Iterable[Rgb], *rest: Any) -> Any:
             turned = (image[:, :, ::-1] for image in images) if swapped else images
-            return film.encode(path, turned, *rest)
+            return filming.film.encode(path, turned, *rest)
 
-        made = video(self.file, place, ticks, target, encode, digest=self.digest, grey=True)
+        made = video(self.file, place, ticks, filming.target, encode, digest=self.digest, grey=True)
         if made.info.codec == "h264":
             notes.assumed.append(LOSSY.format(name))
         elif swapped:
@@ -169,16 +160,15 @@ class MappedGroup:
             ).with_hint(LOOK)
         return measured(stamps, self.zero_ns)
 
-    def _bytes(
-        self, name: str, said: MappedCamera, ticks: Ticks, target: Path, film: Film, notes: Notes
-    ) -> VideoFile:
+    def _bytes(self, filming: Filming, ticks: Ticks) -> VideoFile:
         """Write rows of bytes of which the mapping file says what they are."""
-        reel = Reel(said, target.with_suffix(".images"))
+        said = filming.said
+        reel = Reel(said, filming.target.with_suffix(".images"))
         try:
             for moment, row in zip(ticks.time_ns.tolist(), self._rows(said.path), strict=True):
                 reel.add(moment, 0, row)
             left = replace(ticks, time_ns=ticks.time_ns[reel.early :])
-            return reel.video(name, Clock(left.time_ns), left, target, film, notes)
+            return reel.video(filming, Clock(left.time_ns), left)
         finally:
             reel.close()
 

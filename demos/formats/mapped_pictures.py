@@ -7,6 +7,7 @@ CompressedVideo, Foxglove's of the same fields), or mere bytes of which the mapp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,10 +23,25 @@ from demos.formats.notes import Notes
 from demos.formats.ros_clocks import Clock
 from demos.formats.ros_pictures import DEPTH, Film, Pictures, Spool, encoded_kind, pixels
 from demos.formats.steps import Ticks
-from demos.model import CameraInfo, MappedCamera, VideoFile
+from demos.model import CameraInfo, MappedCamera, MappedClock, VideoFile
 
 _SAY = "say `codec` where they are packets of a video, `width` and `height` where they are pixels"
 _COLOURS = {1: "mono8", 3: "rgb8", 4: "rgba8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filming:
+    """A camera that is to become a video: what is said of it, its clock, and where it goes.
+
+    film: how videos are written. notes: what there is to tell of it.
+    """
+
+    name: str
+    said: MappedCamera
+    clock: MappedClock | None
+    target: Path
+    film: Film
+    notes: Notes
 
 
 class Reel:
@@ -65,21 +81,20 @@ class Reel:
         else:
             self.pictures.add_raw(log_ns, stamp_ns, data)
 
-    def video(
-        self, name: str, clock: Clock, ticks: Ticks, target: Path, film: Film, notes: Notes
-    ) -> VideoFile:
+    def video(self, filming: Filming, clock: Clock, ticks: Ticks) -> VideoFile:
         """Write the video; `clock` says in which order. Raises ImportFailed, RecordingFailed."""
+        name, notes, target = filming.name, filming.notes, filming.target
         held = self.pictures
         if held is None or not len(held.moments):
             early = f", {self.early} came before the first key image" if self.early else ""
             raise ImportFailed(f"there is no image{early}").with_hint(_SAY)
-        held.write(target, clock, film)
+        held.write(target, clock, filming.film)
         if self.early:
             notes.missing.append(f"{name}: {self.early} images before the first key image")
         if held.kind == "raw":
             notes.assumed.append(LOSSY.format(name))
         swapped = held.kind != "raw" and self._said.order == "bgr"
-        index = film.index(target)
+        index = filming.film.index(target)
         rate = ticks.rate_hz or timeline.rate_hz(np.sort(ticks.time_ns))
         info = CameraInfo(
             width=index.width,

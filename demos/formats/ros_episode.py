@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats.bag_files import BagFiles
 from demos.formats.files import modified
@@ -26,7 +25,7 @@ from demos.formats.ros_pictures import Film
 from demos.formats.ros_streams import Naming, Series, name_series, restore, series_of
 from demos.formats.sitting import Sitting, sitting
 from demos.model import Draft, Event, Facts, Label, Manifest, Session, Stream
-from demos.provenance import made_by, sha256_file
+from demos.provenance import sha256_file
 from demos.schema import read
 
 MOST_NS = 31 * 86_400_000_000_000
@@ -75,6 +74,7 @@ def draft_of(recording: Recording) -> Draft:
             raise _nothing(recording, gathering)
         start_ns = _start(recording, bag, gathering, series, shots)
         home = _sitting(recording, gathering, bag, date_of(start_ns))
+        notes.assumed[:0] = home.assumed
         naming = Naming(home, notes, recording.said.ignore, recording.said.accept_mapping)
         _streams(series, gathering, naming, start_ns)
         depth_streams(shots, gathering, naming, start_ns)
@@ -85,8 +85,8 @@ def draft_of(recording: Recording) -> Draft:
             notes.sha256[file] = sha256_file(recording.bag.root / file)
         _tell(recording, bag, gathering, notes)
         told = _manifest(bag)
-        if home.body is not None and told is None:
-            notes.findings += mapping.doubts(naming.streams, home.body, episode=notes.id)
+        if told is None:
+            notes.doubt(naming.streams, home.body)
         events = told.events if told is not None else _events(gathering, start_ns, notes)
         facts = _facts(recording, bag, gathering, naming, start_ns)
         labels = _labels(gathering, notes)
@@ -108,9 +108,8 @@ def _sitting(
         recording.first,
         robot,
         told.started_at if told is not None else began,
-        body=recording.said.embodiment,
-        operator=recording.said.operator or (told.operator if told is not None else None),
-        store=recording.said.store,
+        recording.said,
+        operator=told.operator if told is not None else None,
         format=recording.format,
         licence=told.consent.licence if told is not None else "unknown",
     )
@@ -261,13 +260,9 @@ def _facts(
         "recorded_at": known.get("recorded_at", recorded),
         "factors": {**known.get("factors", {}), **recording.said.factors},
     }
-    provenance = made_by(
-        "demos import",
-        source=recording.name,
-        source_format=recording.format,
-        source_sha256=notes.sha256,
-        assumed=tuple(dict.fromkeys((*naming.sitting.assumed, *notes.assumed))),
-        missing=tuple(dict.fromkeys(notes.missing)),
+    provenance = notes.provenance(
+        recording.name,
+        recording.format,
         recovered=any("breaks off" in each for each in bag.broken),
         parameters={
             "source_episode": recording.name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from demos import embodiment as embodiments
@@ -112,6 +114,13 @@ def attempt(name: str, build: Callable[[], Draft], of: int | None = None) -> Fou
     except Exception as error:  # noqa: BLE001  pyarrow, numpy and PyAV raise dozens of kinds
         reason = f"it cannot be read: {type(error).__name__}: {error}"
         return Refused(name, reason, "the files are damaged; copy them again from their source")
+
+
+def attempts(builds: Sequence[tuple[str, Callable[[Path], Draft]]]) -> Iterator[Found | Refused]:
+    """Build episodes by name, each with an empty folder that stays until the next is asked for."""
+    for name, build in builds:
+        with TemporaryDirectory(prefix="demos-import-") as scratch:
+            yield attempt(name, partial(build, Path(scratch)), len(builds))
 
 
 def open_source(

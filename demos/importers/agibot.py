@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import agibot as layout
 from demos.formats.agibot_cameras import Parameters, parameters
@@ -27,7 +26,7 @@ from demos.formats.poses import pose_stream
 from demos.formats.sitting import Sitting, sitting
 from demos.importers import Item, Options, attempt, importers
 from demos.model import CameraInfo, Draft, Facts, Label, Nanoseconds, Span, Stream, VideoFile
-from demos.provenance import made_by, new_label, sha256_bytes, sha256_file
+from demos.provenance import new_label, sha256_bytes, sha256_file
 
 
 @importers.adding("agibot")
@@ -75,9 +74,7 @@ class _Source:
                 self.root,
                 robot,
                 began,
-                body=self.options.embodiment,
-                operator=self.options.operator,
-                store=self.options.store,
+                self.options,
                 format="agibot",
                 licence=licence(recorded.root),
                 serials={"robot": recorded.robot} if recorded.robot else {},
@@ -130,8 +127,7 @@ def _draft(source: _Source, recorded: layout.Recorded) -> Draft:
     )
     made = streams(run, sat, options.ignore, notes, accept_mapping=options.accept_mapping)
     made |= _camera_poses(one)
-    if sat.body is not None:
-        notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
+    notes.doubt(made, sat.body)
     pictured = () if options.numbers_only else chain(_videos(one), _image_folders(one))
     videos = dict(pictured)
     _name_depth(recorded, notes)
@@ -145,13 +141,9 @@ def _draft(source: _Source, recorded: layout.Recorded) -> Draft:
         origin="simulated" if run.simulated else "human",
         recorded_at=_began(run) or modified(recorded.file),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=f"{recorded.root.name}/{recorded.place(recorded.file)}",
-            source_format="agibot",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{recorded.root.name}/{recorded.place(recorded.file)}",
+            "agibot",
             parameters=_parameters(one),
         ),
     )

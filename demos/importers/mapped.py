@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -157,9 +157,8 @@ class _Source:
                 self.path,
                 self.robot,
                 began,
-                body=self.body,
+                replace(self.options, embodiment=self.body),
                 operator=operator,
-                store=self.options.store,
                 format=format,
                 licence=self.said.licence,
             )

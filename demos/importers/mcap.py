@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from demos.errors import ImportFailed
 from demos.formats.bag_files import BagFiles, bag_at, bags_in, kind_of
 from demos.formats.ros_episode import Recording, draft_of
 from demos.formats.ros_pictures import Film
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import Draft
 
 
@@ -36,10 +35,7 @@ class Mcap:
             raise ImportFailed(f"{path} holds no MCAP file").with_hint(
                 "name the file, the rosbag2 folder, or a folder of MCAP files"
             )
-        for each in found:
-            with TemporaryDirectory(prefix="demos-import-") as scratch:
-                draft = partial(_draft, each, options, Path(scratch))
-                yield attempt(each.name, draft, len(found))
+        return attempts([(each.name, partial(_draft, each, options)) for each in found])
 
     def write_example(self, path: Path) -> Path:
         """Write a rosbag2 folder of two joints, a force sensor and a camera, as rosbags does."""

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import hdf5
 from demos.formats import reassemble as layout
@@ -25,7 +24,7 @@ from demos.formats.reassemble_rows import Clock, clock_of, streams
 from demos.formats.sitting import Sitting, sitting
 from demos.importers import Item, Options, attempt, importers
 from demos.model import CameraInfo, Draft, Facts, Label, Pose, Span, VideoFile
-from demos.provenance import made_by, new_label, sha256_file
+from demos.provenance import new_label, sha256_file
 
 _TASK = "nist_task_board_1"
 
@@ -75,9 +74,7 @@ class _Source:
                 self.root,
                 "fr3",
                 clock.began,
-                body=self.options.embodiment,
-                operator=self.options.operator,
-                store=self.options.store,
+                self.options,
                 format="reassemble",
                 licence=licence(self.root),
             )
@@ -119,8 +116,7 @@ def _draft(source: _Source, path: Path) -> Draft:
         notes.find("words", f"an annotated action is left out: {problem}")
     if path.stem in layout.KNOWN:
         notes.find("known", f"the dataset's README says: {layout.KNOWN[path.stem]}")
-    if sat.body is not None:
-        notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
+    notes.doubt(made, sat.body)
     if options.task is None:
         notes.assumed.append(f"task: {_TASK}; the file names actions, not a task")
     acted = [s for s in segments if s.parent is None and _acts(s)]
@@ -132,13 +128,9 @@ def _draft(source: _Source, path: Path) -> Draft:
         recorded_at=clock.began,
         factors=dict(options.factors),
         declared_start={name: p for name, p in places.items() if name not in _CAMERAS},
-        provenance=made_by(
-            "demos import",
-            source=f"{source.root.name}/{path.name}",
-            source_format="reassemble",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{source.root.name}/{path.name}",
+            "reassemble",
             parameters={"source_episode": path.stem, "ignored": list(options.ignore)},
         ),
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from demos.errors import ImportFailed
 from demos.formats.bag_files import bag_at, kind_of
 from demos.formats.ros_episode import Recording, draft_of
 from demos.formats.ros_pictures import Film
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import Draft
 
 
@@ -34,8 +33,7 @@ class RosBags:
             raise ImportFailed(f"{path} is no ROS bag").with_hint(
                 "name a .bag file, a .db3 file, or a rosbag2 folder with its metadata.yaml"
             )
-        with TemporaryDirectory(prefix="demos-import-") as scratch:
-            yield attempt(path.stem, partial(_draft, path, options, Path(scratch)), 1)
+        return attempts([(path.stem, partial(_draft, path, options))])
 
     def write_example(self, path: Path) -> Path:
         """Write a rosbag2 folder of two joints, a force sensor and a camera, as rosbags does."""

@@ -26,7 +26,6 @@ from demos.formats.steps import Ticks, ticks
 from demos.formats.zarr_v2 import Array, open_array, opened
 from demos.importers import Item, Options, Remark, attempt, importers
 from demos.model import CameraInfo, Draft, Facts, Stream, StreamInfo, VideoFile
-from demos.provenance import made_by
 
 _MOST_ROWS = 10_000_000
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
@@ -92,9 +91,7 @@ class _Source:
             self.root,
             "umi" if self.flavour == "umi" else "",
             None,
-            body=options.embodiment,
-            operator=options.operator,
-            store=options.store,
+            options,
             format=f"umi ({self.flavour})",
             licence=licence(self.root),
         )
@@ -140,13 +137,9 @@ def _draft(source: _Source, share: _Share) -> Draft:
         task=options.task or word(source.root.name.split(".")[0]),
         recorded_at=modified(source.root),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=source.root.name,
-            source_format=f"umi {source.flavour}",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            source.root.name,
+            f"umi {source.flavour}",
             parameters={
                 "source_episode": share.name,
                 "first_row": share.start,
