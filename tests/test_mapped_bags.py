@@ -386,6 +386,38 @@ def test_messages_of_another_length_are_left_out_and_told(tmp_path: Path) -> Non
     assert "1 messages have nothing at /f.v: no field 'v'" in said
 
 
+def test_columns_are_picked_by_the_names_that_the_source_gives_them(tmp_path: Path) -> None:
+    jsons(
+        tmp_path,
+        {"q": [1, 2, 3], "n": ["a", "b", "c"]},
+        {"q": [6, 5, 4], "n": ["c", "b", "a"]},
+        {"q": [7], "n": ["a"]},
+    )
+    stream = {"paths": ["/f.q"], "names": "/f.n", "channels": ["c", "a"], "units": ["1"]}
+
+    draft = only(told(tmp_path, streams={"s": stream}))
+
+    assert draft.streams["s"].values.tolist() == [[3, 1], [6, 4]]
+    assert draft.streams["s"].channels == ("c", "a")
+    assert "1 messages have nothing at /f.q: nothing is called c" in draft.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a", "a"], "two columns are called a"),
+        (["b", "c"], "nothing is called a; there are b, c"),
+        (["a"], "1 names for 2 values"),
+        ("ab", "0 names for 2 values"),
+    ],
+)
+def test_names_that_do_not_fit_say_why(tmp_path: Path, names: Any, reason: str) -> None:
+    jsons(tmp_path, {"q": [1, 2], "n": names})
+    stream = {"paths": ["/f.q"], "names": "/f.n", "channels": ["a"], "units": ["1"]}
+
+    assert reason in refused(told(tmp_path, streams={"s": stream})).hint
+
+
 def test_two_arms_with_clocks_of_their_own_are_two_streams(tmp_path: Path) -> None:
     sent = [(f"/{side}", 10 * n + k, {"q": n}) for n in range(3) for k, side in enumerate("lr")]
     write_mcap(tmp_path / "a.mcap", {"/l": JSON, "/r": JSON}, sent)

@@ -180,6 +180,7 @@ class MappedBag:
             try:
                 slot.topic = topic.name
                 slot.steps, slot.stamp = steps_of(rest), steps_of(slot.clock.path)
+                slot.by_name = steps_of(slot.names.removeprefix(topic.name))
             except ImportFailed as error:
                 slot.problem = str(error)
             slots.append(slot)

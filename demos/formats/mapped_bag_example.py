@@ -70,7 +70,8 @@ def _channel(
 
 
 def _arms(step: int) -> bytes:
-    joints = [{"name": f"l{n}", "angle": float(step * n)} for n in range(1, 8)]
+    joints = [{"name": f"l{n}", "angle": float(step * (n + 1))} for n in range(7)]
+    joints = joints[step % 7 :] + joints[: step % 7]  # their order says nothing
     target = [float(step * n) + 1 for n in range(1, 8)]
     stamp_us = (BEGAN_NS + step * STEP_NS) // 1000
     return json.dumps({"stamp_us": stamp_us, "joints": joints, "target": target}).encode()

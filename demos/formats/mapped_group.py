@@ -18,7 +18,7 @@ from demos.formats import hdf5
 from demos.formats.hdf5_episode import nominal
 from demos.formats.hdf5_images import LOSSY, SWAPPED, Rgb, video
 from demos.formats.mapped_pictures import Filming, Reel
-from demos.formats.mapped_streams import LOOK, measured, no_clock, table, word_of, zero_ns
+from demos.formats.mapped_streams import LOOK, measured, no_clock, picked, table, word_of, zero_ns
 from demos.formats.messages import PER_UNIT
 from demos.formats.names import counted
 from demos.formats.notes import Notes
@@ -92,6 +92,8 @@ class MappedGroup:
     ) -> tuple[npt.NDArray[Any], Ticks]:
         """Read the numbers of a stream (n, ...) and their clock. Raises ImportFailed."""
         values = table([self._numbers(path) for path in said.paths], said, name)
+        if said.names:
+            values = values[:, picked(self._names(said.names, values.shape[1]), said.channels)]
         return values, self.ticks(clock, len(values), name)
 
     def word(self, path: str) -> str | None:
@@ -196,6 +198,20 @@ class MappedGroup:
         self.digest.update(f"{path} {values.dtype.str} {values.shape}\n".encode())
         self.digest.update(np.ascontiguousarray(values).tobytes())
         return values
+
+    def _names(self, path: str, width: int) -> list[str]:
+        """Read a list of texts, a dataset or an attribute (`group@name`). Raises ImportFailed."""
+        before, at, name = path.rpartition("@")
+        found: Any = None
+        if at:
+            found = hdf5.attributes(self.file, self._place(before)).get(name)
+        elif hdf5.has(self.file, self._place(path)):
+            found = hdf5.texts(self.file, self._place(path))
+        names = [str(each) for each in found] if isinstance(found, list) else []
+        if len(names) != width:
+            raise ImportFailed(f"{path} has {len(names)} names for {width} columns").with_hint(LOOK)
+        self.digest.update(f"{path} {names}\n".encode())
+        return names
 
     def _stamps(self, clock: MappedClock) -> Nanoseconds:
         """Read stamps as (n,) ns of the source's own time. Raises ImportFailed."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from demos.errors import DemosError, ImportFailed
 from demos.formats.mapped_pictures import Reel, depth_of
-from demos.formats.mapped_streams import word_of
+from demos.formats.mapped_streams import picked, word_of
 from demos.formats.messages import Lacking, Step, at, moment_ns, vector
 from demos.formats.ros_bags import MOST_BYTES, Message
 from demos.formats.ros_clocks import Clock, Moments
@@ -94,6 +94,7 @@ class Word:
 class Slot:
     """One path that is asked for, and what came of it.
 
+    names, wanted: where the names of the numbers are, and which are wanted in which order.
     taken: what was taken so far; its `add` takes a message, the stamp that was chosen (0 for none)
     and what lies at the path. lacking: how many messages have nothing there, and why. problem: why
     nothing more is taken.
@@ -106,6 +107,10 @@ class Slot:
     topic: str = ""
     steps: tuple[Step, ...] = ()
     stamp: tuple[Step, ...] = ()
+    names: str = ""
+    wanted: tuple[str, ...] = ()
+    by_name: tuple[Step, ...] = ()
+    orders: dict[tuple[str, ...], list[int]] = field(default_factory=dict)
     lacking: int = 0
     why: str = ""
     problem: str = ""
@@ -113,7 +118,10 @@ class Slot:
     def take(self, message: Message, node: Any) -> None:
         """Take what a decoded message has."""
         try:
-            self.taken.add(message, self._moment(message, node), at(node, self.steps))
+            found = at(node, self.steps)
+            if self.names:
+                found = self._picked(vector(found), at(node, self.by_name))
+            self.taken.add(message, self._moment(message, node), found)
         except Lacking as error:
             self.lacking += 1
             self.why = str(error)
@@ -122,6 +130,18 @@ class Slot:
         except Exception as error:  # noqa: BLE001  numpy and array raise dozens on damage
             self.lacking += 1
             self.why = " ".join(str(error).split())[:120]
+
+    def _picked(self, values: npt.NDArray[Any], names: Any) -> npt.NDArray[Any]:
+        """Put values in the order of the wanted names; messages may change theirs."""
+        told = tuple(str(name) for name in names) if isinstance(names, list) else ()
+        if len(told) != len(values):
+            raise Lacking(f"{len(told)} names for {len(values)} values")
+        if told not in self.orders:
+            try:
+                self.orders[told] = picked(told, self.wanted)
+            except ImportFailed as error:
+                raise Lacking(str(error)) from error
+        return values[self.orders[told]]
 
     def _moment(self, message: Message, node: Any) -> int:
         if self.clock.path:
@@ -135,7 +155,8 @@ def asked_for(said: MappingFile, scratch: Path, *, numbers_only: bool) -> Iterat
     for name, stream in said.streams.items():
         clock = stream.clock or said.clock or _STATED
         for path in dict.fromkeys(stream.paths):
-            yield Slot(name, path, clock, Numbers(next(spools)))
+            numbers = Numbers(next(spools))
+            yield Slot(name, path, clock, numbers, names=stream.names, wanted=stream.channels)
     for name, camera in said.cameras.items():
         if camera.path and not numbers_only:
             clock = camera.clock or said.clock or _STATED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -43,6 +44,17 @@ def table(parts: Sequence[npt.NDArray[Any]], said: MappedStream, name: str) -> n
             f"{name} has {values.shape[1]} columns, column {max(said.columns)} is asked for"
         ).with_hint(LOOK)
     return values[:, list(said.columns)] if said.columns else values
+
+
+def picked(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the columns that have the wanted names. Raises ImportFailed where one has not."""
+    twice = [name for name, count in Counter(names).items() if count > 1 and name in wanted]
+    if lacking := [name for name in wanted if name not in names]:
+        told = ", ".join(names[:12]) or "none"
+        raise ImportFailed(f"nothing is called {lacking[0]}; there are {told}").with_hint(LOOK)
+    if twice:
+        raise ImportFailed(f"two columns are called {twice[0]}").with_hint(LOOK)
+    return [names.index(name) for name in wanted]
 
 
 def joints(values: npt.NDArray[Any], said: MappedStream, name: str, role: ChannelRole) -> Columns:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +21,7 @@ from demos.formats.notes import Notes
 from demos.formats.poses import pose
 from demos.formats.reassemble_rows import Clock, clock_of, streams
 from demos.formats.sitting import Sitting, sitting
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import CameraInfo, Draft, Facts, Label, Pose, Span, VideoFile
 from demos.provenance import new_label, sha256_file
 
@@ -43,13 +42,9 @@ class Reassemble:
 
     def episodes(self, path: Path, options: Options) -> Iterator[Item]:
         """Yield the recordings by date."""
+        source = _Source(path if path.is_dir() else path.parent, options)
         files = layout.recordings(path)
-        with TemporaryDirectory(prefix="demos-import-") as folder:
-            source = _Source(path if path.is_dir() else path.parent, options, Path(folder))
-            for file in files:
-                yield attempt(file.stem, partial(_draft, source, file), len(files))
-                for video in source.scratch.iterdir():
-                    video.unlink()
+        return attempts([(file.stem, partial(_draft, source, file)) for file in files])
 
     def write_example(self, path: Path) -> Path:
         """Write a folder with one recording of half a second: arm, wrench, camera, two actions."""
@@ -64,7 +59,6 @@ class _Source:
 
     root: Path
     options: Options
-    scratch: Path
     held: Sitting | None = None
 
     def sitting(self, clock: Clock) -> Sitting:
@@ -81,7 +75,7 @@ class _Source:
         return self.held
 
 
-def _draft(source: _Source, path: Path) -> Draft:
+def _draft(source: _Source, path: Path, scratch: Path) -> Draft:
     notes, options = Notes(), source.options
     places = _poses(path, notes)
     with hdf5.opened(path) as file:
@@ -109,7 +103,7 @@ def _draft(source: _Source, path: Path) -> Draft:
             name: video
             for place in (hdf5.names(file) if not options.numbers_only else ())
             if hdf5.has(file, place)
-            for name, video in _video(source.scratch, file, place, (clock, sat, places), notes)
+            for name, video in _video(scratch, file, place, (clock, sat, places), notes)
         }
     notes.sha256[path.name] = sha256_file(path)
     for problem in problems:

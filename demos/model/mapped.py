@@ -67,13 +67,16 @@ class MappedStream(Record):
     """One stream: what lies at `paths`, side by side, what its columns are, how they become SI.
 
     `columns` picks and orders (a quaternion wxyz at 3 to 6 becomes xyzw by [0, 1, 2, 4, 5, 6, 3]);
-    empty: all. `units` has one for each column, or one for all; it may be left out where a `role`
-    says that the channels are joints, whose units the embodiment knows. A number becomes `scale`
-    times the number plus `offset`. `clock` None: that of the file.
+    empty: all. `names` is the path of what the source calls its columns: then `channels` are picked
+    by these names, in whatever order they are there. `units` has one for each column, or one for
+    all; it may be left out where a `role` says that the channels are joints, whose units the
+    embodiment knows. A number becomes `scale` times the number plus `offset`. `clock` None: that
+    of the file.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
     columns: tuple[int, ...] = ()
+    names: str = ""
     channels: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     role: ChannelRole | None = None
@@ -93,6 +96,8 @@ class MappedStream(Record):
             raise ValueError("channels are missing: the names of the joints")
         if self.role is not None and (self.scale, self.offset) != (1.0, 0.0):
             raise ValueError("joints are converted by `mapping`, not by scale and offset")
+        if self.names and (not self.channels or self.columns or len(self.paths) > 1):
+            raise ValueError("names go with one path and the channels that are wanted of it")
         if any(column < 0 for column in self.columns):
             raise ValueError("columns are counted from 0")
         if self.scale == 0:
