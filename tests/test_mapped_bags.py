@@ -319,10 +319,15 @@ def test_the_clock_is_the_one_that_is_chosen(
 def test_stamps_since_the_robot_was_switched_on_keep_no_arrival(tmp_path: Path) -> None:
     jsons(tmp_path, {"v": 1, "t": 12.5}, {"v": 2, "t": 12.75})
 
-    stream = only(told(tmp_path, clock={"path": "t"})).streams["force"]
+    draft = only(told(tmp_path, clock={"path": "t"}))
 
+    stream = draft.streams["force"]
     assert stream.time_ns.tolist() == [0, 250 * MS]
+    assert stream.source_time_ns is not None
+    assert stream.source_time_ns.tolist() == [12_500 * MS, 12_750 * MS]
     assert stream.arrival_ns is None
+    assert any("force: arrival is up to 1.7e+09 s" in t for t in draft.facts.provenance.assumed)
+    assert draft.facts.recorded_at.year == 2023
 
 
 def test_a_file_out_of_order_is_put_in_order_of_arrival(tmp_path: Path) -> None:

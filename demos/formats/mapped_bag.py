@@ -41,7 +41,7 @@ class MappedBag:
     ) -> None:
         self.format = f"mapped {files.kind}"
         self.files, self.bag = files, open_bag(files)
-        self.zero_ns = 0
+        self.zero_ns, self._first_ns = 0, 0
         self.damaged: Counter[str] = Counter()
         self.refused: dict[str, str] = {}
         self._slots = list(asked_for(said, scratch, numbers_only=numbers_only))
@@ -65,8 +65,8 @@ class MappedBag:
         self.zero_ns = zero_ns(clocks)
 
     def began(self) -> datetime | None:
-        """Return the date of time zero, where the stamps are dates."""
-        return date_of(self.zero_ns)
+        """Return the date of time zero, of the first arrival where the stamps are no dates."""
+        return date_of(self.zero_ns) or date_of(self._first_ns)
 
     def sha256(self, root: Path) -> dict[str, str]:
         """Hash the files of the bag."""
@@ -153,6 +153,7 @@ class MappedBag:
         takers: dict[int, tuple[Decode | None, list[Slot]]] = {}
         for message in self.bag.messages():
             topic = message.topic
+            self._first_ns = min(self._first_ns or message.log_ns, message.log_ns)
             if id(topic) not in takers:
                 takers[id(topic)] = self._takers(topic)
             decode, slots = takers[id(topic)]
@@ -228,13 +229,17 @@ class MappedBag:
         said = [f"{name}: arrival is its time"] if clock.time == "log" else []
         if settled.order is not None:
             said.append(f"{name}: put in order of arrival, the file is not")
+        arrival = settled.arrival_ns
+        if arrival is not None and (late := _late_s(settled)) is not None:
+            said.append(f"{name}: arrival is up to {late:.4g} s from its stamps, so it is not kept")
+            arrival = None
         return Ticks(
             ticks.time_ns,
             ticks.clock,
             None,
             ticks.source_time_ns,
             (*ticks.assumed, *said),
-            arrival_ns=_arrival(settled, self.zero_ns),
+            arrival_ns=None if arrival is None else arrival - self.zero_ns,
         )
 
 
@@ -262,10 +267,8 @@ def _settled(
     return Clock(stamps, arrival_ns=None if same else log, order=order)
 
 
-def _arrival(settled: Clock, zero: int) -> npt.NDArray[np.int64] | None:
-    """Return when samples arrived, on their own clock; None where that counts from elsewhere."""
-    arrival = settled.arrival_ns
-    if arrival is None or not len(arrival):
-        return None
-    late = np.abs(arrival - settled.time_ns)
-    return arrival - zero if bool((late <= SANE_NS).all()) else None
+def _late_s(settled: Clock) -> float | None:
+    """Return how far stamps are from their arrival where it counts from another moment."""
+    assert settled.arrival_ns is not None
+    late = np.abs(settled.arrival_ns - settled.time_ns)
+    return float(late.max()) / 1e9 if len(late) and late.max() > SANE_NS else None

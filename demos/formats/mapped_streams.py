@@ -29,7 +29,7 @@ def table(parts: Sequence[npt.NDArray[Any]], said: MappedStream, name: str) -> n
         told = ", ".join(f"{p} {len(v)}" for p, v in zip(said.paths, parts, strict=True))
         raise ImportFailed(f"the parts of {name} have other lengths: {told}").with_hint(LOOK)
     if len(parts) == 1 and parts[0].ndim > 2:
-        if said.columns or said.role:
+        if said.columns or said.role or said.names:
             raise ImportFailed(
                 f"{name} has shape {parts[0].shape}, not samples and columns"
             ).with_hint(LOOK)
