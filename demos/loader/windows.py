@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -129,7 +130,7 @@ class Windows:
         With weights, windows are drawn with replacement; without, each comes once an epoch.
 
         `local` draws runs of pictures instead (a group of pictures, 8 images or more) and shuffles
-        `buffer` windows at a time, fewer where their images would not fit into 128 MB: each image
+        `buffer` windows at a time, fewer where their images would not fit into 256 MB: each image
         is then decoded once or twice, not as often as it is wanted. The windows of a run are
         moments apart and alike. In a batch of B, each finds (g - 1)(B - 1) / (buffer - 1) others of
         its own run of g windows, where hardly any is expected otherwise: 0.1 with B = 8, g = 10 and
@@ -346,7 +347,7 @@ class Windows:
         return self._pictures.runs(cameras[0].camera, self.grid.part_source[parts], numbers)
 
     def _most_held(self) -> int:
-        """Count the windows whose pictures, and those decoded on the way, are held at once."""
+        """Count the windows whose images, and those decoded on the way, are held at once."""
         cameras = {each.name for each in self.wanted if each.camera}
-        each = sum(pictures.picture_bytes(*self.image_shape(name)[:2]) for name in cameras)
+        each = sum(math.prod(self.image_shape(name)) for name in cameras)
         return pictures.HELD_BYTES * 2 // (3 * max(each, 1))
