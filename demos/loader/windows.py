@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import UnknownName, require
+from demos.formats.lerobot_statistics import sampled
 from demos.loader import pictures
 from demos.loader import statistics as describe
 from demos.loader.cache import Cache
@@ -107,17 +108,22 @@ class Windows:
 
         Of all steps where there is no such split. Names of statistics (count, mean, std, min, max,
         q01, q10, q50, q90, q99) to (channels,) float64; padded steps do not count. Per camera the
-        same of its three colours, 0..1, from 100 images.
+        same of its three colours, 0..1, from 50 images of each part, as an export to lerobot says.
         """
         return Lazy("stream", self.grid.layouts, self._statistics)
 
     def _statistics(self, name: str) -> describe.Statistics:
         splits = [source.split for source in self.grid.sources]
         chosen = [TRAIN not in splits or split == TRAIN for split in splits]
-        of_part = np.array(chosen)[self.grid.part_source]
-        rows = np.flatnonzero(np.repeat(of_part, self.grid.part_steps))
+        of_part = np.flatnonzero(np.array(chosen)[self.grid.part_source])
         images = partial(self._images, name) if name.startswith(IMAGE) else None
-        return describe.statistics(self._views[name], rows, self._cache, images)
+        rows = [
+            first + np.array(sampled(steps) if images else range(steps))
+            for first, steps in zip(
+                self._part_first[of_part], self.grid.part_steps[of_part].tolist(), strict=True
+            )
+        ]
+        return describe.statistics(self._views[name], np.concatenate(rows), self._cache, images)
 
     def denormalise(self, name: str, values: Any) -> Any:
         """Turn what a policy says of a normalised stream back into the stream's own units."""
