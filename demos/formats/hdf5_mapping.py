@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import ImportFailed
-from demos.formats import hdf5
+from demos.formats import hdf5, held
 from demos.formats.hdf5_episode import nominal, numbered
 from demos.formats.joints import Columns
 from demos.formats.names import counted
 from demos.formats.steps import Ticks
 from demos.mapping.conversion import Conversion
 from demos.model import ChannelRole, MappedClock, MappedStream, Nanoseconds, Stream, StreamInfo
+from demos.model.bulk import slabs
 
 _PER_UNIT = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _LONGEST_NS = 10**17
@@ -65,7 +66,8 @@ class MappedEpisode:
         if values.ndim == 0:
             raise ImportFailed(f"{path} is one number, not one a sample").with_hint(_LOOK)
         self.digest.update(f"{path} {values.dtype.str} {values.shape}\n".encode())
-        self.digest.update(np.ascontiguousarray(values).tobytes())
+        for _, rows in slabs(np.ascontiguousarray(values)):
+            self.digest.update(rows.tobytes())
         return values
 
     def word(self, path: str) -> str | None:
@@ -170,12 +172,9 @@ def _field(found: Any, name: str) -> npt.NDArray[Any]:
     kind = found.dtype[name]
     if kind.base.kind not in "biuf" or kind.base.itemsize > 8 or found.ndim != 1:
         raise ImportFailed(f"the field {name} holds {kind}, not plain numbers").with_hint(_LOOK)
-    if found.size * kind.itemsize > hdf5.MOST_BYTES:
-        raise ImportFailed(f"the field {name} is too large to be read").with_hint(
-            "split the recording into episodes"
-        )
+    held.bounded(f"the field {name}", found.size * found.dtype.itemsize)
     try:
-        values = np.ascontiguousarray(found[name])
+        values = held.counted(np.ascontiguousarray(found[name]))
     except Exception as error:
         raise ImportFailed(f"the field {name} cannot be read: {error}").with_hint(_LOOK) from error
     return values.astype(values.dtype.newbyteorder("="), copy=False)

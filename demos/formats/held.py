@@ -1,0 +1,62 @@
+"""How much of a foreign source is held in memory at once: bounded, whatever it declares.
+
+Numbers that stand in a table are held in memory, and all that are held at one moment count
+together; images lie in a file. What an episode needs besides (converted, packed, compared after
+writing) is three to four times its numbers, so that an import stays below 1 GB.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+
+import numpy as np
+import numpy.typing as npt
+
+from demos.errors import ImportFailed
+from demos.model import Values
+from demos.model.bulk import in_a_file
+
+MOST_BYTES = 2**27
+"""What the tables of an episode may have: 10 minutes of three microphones at 16 kHz and 16 bit, or
+an hour of 100 joints at 30 Hz."""
+
+MOST_IMAGE_BYTES = 2**33
+"""What one array of images may have: 8 minutes of 480x640 depth at 30 Hz."""
+
+_SMALL = 2**22
+_held = 0
+
+
+def room(what: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Values:
+    """Make an array to read numbers into: in memory, of images in a file. Its content is open.
+
+    Raises ImportFailed where too much would be held.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(shape) > 2 and size > _SMALL:
+        bounded(what, size, MOST_IMAGE_BYTES)
+        return in_a_file(shape, dtype)
+    bounded(what, size + _held, MOST_BYTES)
+    return counted(np.empty(shape, dtype))
+
+
+def counted(values: Values) -> Values:
+    """Let an array count as held until nobody needs it."""
+    _count(values.nbytes)
+    weakref.finalize(values, _count, -values.nbytes)
+    return values
+
+
+def bounded(what: str, size: int, most: int = MOST_BYTES) -> None:
+    """Raise ImportFailed where numbers of a source would take more than `most` bytes."""
+    if size > most:
+        raise ImportFailed(
+            f"{what} is too large: {size / 1e6:,.0f} MB of numbers would be held, "
+            f"{most / 1e6:,.0f} are the most"
+        ).with_hint("split the recording into shorter episodes")
+
+
+def _count(size: int) -> None:
+    global _held
+    _held += size
