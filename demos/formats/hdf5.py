@@ -6,7 +6,7 @@ other files of the machine, are refused. Raises ImportFailed, always with a hint
 
 libhdf5 does not merely fail on some damaged files, it ends the process (one in about 2000 files
 with a few bytes changed, libhdf5 2.0). So each file is looked through in a process of its own
-before this one opens it.
+before this one opens it (`hdf5_rehearsal`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ MOST_LISTED = 2000
 """How many datasets of a file `places` lists."""
 
 _REHEARSAL_S = 60.0
-_REHEARSAL_CPU_S = 15
 _DEFLATE = 1100
 """No filter that h5py brings makes data smaller than one byte for this many."""
 _SMALL = 2**24
@@ -94,7 +93,7 @@ def names(file: Any, place: str = "/") -> list[str]:
     """List what lies in a group, in the file's order; an empty list where there is no group."""
     import h5py
 
-    node = _node(file, place)
+    node = at(file, place)
     if not isinstance(node, h5py.Group):
         return []
     try:
@@ -109,14 +108,14 @@ def has(file: Any, place: str) -> bool:
     """Say whether a dataset lies at a path."""
     import h5py
 
-    return isinstance(_node(file, place), h5py.Dataset)
+    return isinstance(at(file, place), h5py.Dataset)
 
 
 def dataset(file: Any, place: str) -> Any:
     """Return the dataset at a path, its shape and chunks held against what the file has."""
     import h5py
 
-    found = _node(file, place)
+    found = at(file, place)
     if not isinstance(found, h5py.Dataset):
         raise ImportFailed(f"{place} is not there").with_hint(
             "record it, or say with --format which format the file has"
@@ -216,7 +215,7 @@ def attributes(file: Any, place: str = "/") -> dict[str, Any]:
 
     Those that are neither are left out.
     """
-    node = _node(file, place)
+    node = at(file, place)
     if node is None:
         raise ImportFailed(f"{place} is not there").with_hint(_COPY_AGAIN)
     try:
@@ -234,59 +233,6 @@ def attributes(file: Any, place: str = "/") -> dict[str, Any]:
     return plain
 
 
-def rehearse(path: str) -> None:
-    """Touch whatever an importer may touch, and print the datasets' paths as a JSON list.
-
-    For a process of its own. What raises is left for the importer to meet; what ends the process
-    or makes it grow beyond bounds must end this one.
-    """
-    import h5py
-
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (8 * MOST_BYTES, 8 * MOST_BYTES))
-        seconds = _REHEARSAL_CPU_S + os.stat(path).st_size // 10_000_000
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    found: list[str] = []
-    with suppress(Exception), h5py.File(path, "r", locking=False) as file:
-        _walk(file, found)
-    print(json.dumps(found[:MOST_LISTED]))
-
-
-def _walk(file: Any, found: list[str]) -> None:
-    """Visit each object once, however often it is linked."""
-    import h5py
-
-    seen, waiting = set(), [""]
-    while waiting:
-        place = waiting.pop()
-        with suppress(DemosError):
-            attributes(file, place)
-        with suppress(Exception):
-            address = h5py.h5o.get_info(_node(file, place).id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-        with suppress(DemosError):
-            waiting += [f"{place}/{name}".lstrip("/") for name in reversed(names(file, place))]
-        with suppress(Exception):
-            if has(file, place):
-                found.append(place)
-                _touch(file, place)
-
-
-def _touch(file: Any, place: str) -> None:
-    import h5py
-
-    node = dataset(file, place)
-    if h5py.check_string_dtype(node.dtype) is not None:
-        texts(file, place)
-    elif node.chunks:
-        node.id.get_num_chunks()
-
-
 def _looked_through(path: Path) -> frozenset[str]:
     state = path.stat()
     found = _rehearsal(str(path.absolute()), state.st_ino, state.st_mtime_ns, state.st_size)
@@ -301,7 +247,7 @@ def _rehearsal(path: str, inode: int, modified_ns: int, size: int) -> frozenset[
 
     All of a file's identity is asked for, so that a file that changed is looked at again.
     """
-    code = "import sys; from demos.formats.hdf5 import rehearse; rehearse(sys.argv[1])"
+    code = "import sys; from demos.formats.hdf5_rehearsal import rehearse; rehearse(sys.argv[1])"
     here = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
@@ -341,7 +287,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else None
 
 
-def _node(file: Any, place: str) -> Any:
+def at(file: Any, place: str) -> Any:
     """Walk to a path by hard links only; None where there is nothing."""
     import h5py
 

@@ -7,10 +7,15 @@ is what was recorded, and every image is reached at once. Players on the web do 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+import os
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, overload
+from typing import BinaryIO, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from demos.errors import ImportFailed
 from demos.formats.files import whole_file
@@ -40,6 +45,45 @@ class Pictures(Sequence[bytes]):
         return self._read(range(self._length)[index])
 
 
+class Spool(Sequence[bytes]):
+    """Byte strings in a file, one after the other; only where they lie is kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.order: npt.NDArray[np.int64] | None = None
+        self._file: BinaryIO = path.open("w+b")
+        self._ends = array("q", [0])
+
+    def append(self, data: bytes) -> None:
+        """Put one at the end."""
+        self._file.write(data)
+        self._ends.append(self._ends[-1] + len(data))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def flush(self) -> None:
+        """Let others read what was put here."""
+        self._file.flush()
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = index if self.order is None else int(self.order[index])
+        start, end = self._ends[number], self._ends[number + 1]
+        return os.pread(self._file.fileno(), end - start, start)
+
+
 def stated(image: bytes) -> tuple[str, int, int]:
     """Read kind (`png`, `jpeg`), width and height off an encoded image that is there to its end.
 
@@ -64,21 +108,30 @@ def stated(image: bytes) -> tuple[str, int, int]:
     return kind.removesuffix("_pipe"), width, height
 
 
-def pictures(column: Any, root: Path) -> list[bytes]:
-    """Return the encoded images of a column {bytes, path}, read from files where they are not in.
+def spooled(cells: Iterable[object], root: Path, path: Path) -> Spool:
+    """Put the encoded images of cells {bytes, path} into a file, read from files where they are so.
 
     Raises ImportFailed for a row without an image.
     """
-    found = []
-    for row, cell in enumerate(column.to_pylist()):
-        held = cell if isinstance(cell, Mapping) else {"bytes": cell}
-        content, place = held.get("bytes"), held.get("path")
-        if not isinstance(content, bytes) and isinstance(place, str):
-            content = whole_file(root, filled(place.replace("{", "").replace("}", ""))).read_bytes()
-        if not isinstance(content, bytes):
-            raise ImportFailed(f"row {row} has no image").with_hint(_HINT)
-        found.append(content)
-    return found
+    spool = Spool(path)
+    try:
+        for row, cell in enumerate(cells):
+            spool.append(_content(row, cell, root))
+        spool.flush()
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+def _content(row: int, cell: object, root: Path) -> bytes:
+    said = cell if isinstance(cell, Mapping) else {"bytes": cell}
+    content, place = said.get("bytes"), said.get("path")
+    if not isinstance(content, bytes) and isinstance(place, str):
+        content = whole_file(root, filled(place.replace("{", "").replace("}", ""))).read_bytes()
+    if not isinstance(content, bytes):
+        raise ImportFailed(f"row {row} has no image").with_hint(_HINT)
+    return content
 
 
 def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> None:

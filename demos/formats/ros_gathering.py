@@ -14,8 +14,9 @@ import numpy as np
 
 from demos.errors import DemosError
 from demos.formats.mcap_own import KEY, Own, own
+from demos.formats.pictures import Spool
 from demos.formats.ros_bags import Bag, Message
-from demos.formats.ros_pictures import DEPTH, Pictures, Spool, encoded_kind, pixels
+from demos.formats.ros_pictures import DEPTH, Pictures, encoded_kind, pixels
 from demos.formats.ros_rows import Joints, Vectors
 from demos.formats.ros_types import SCALARS, VIDEO, Topic, Types
 

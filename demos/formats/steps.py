@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ KEYS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 TOLERANCE_S = 1e-4
 """LeRobot's own tolerance between a timestamp and row / fps."""
 
+MOST_STEPS = 2_000_000
 MOST_CHANGES = 1000
 """Words are kept in the manifest, one event a change."""
 
@@ -71,16 +72,17 @@ class Steps:
         return digest.hexdigest()
 
 
-def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:
-    """Read a `pyarrow.Table` of one episode's rows, leaving out the columns `leave`."""
+def read_steps(table: Any, fps: float) -> Steps:
+    """Read a `pyarrow.Table` of one episode's rows. Raises ImportFailed where they are too many."""
+    if table.num_rows > MOST_STEPS:
+        raise ImportFailed(f"an episode has {table.num_rows:,} rows").with_hint(
+            f"no one demonstrates for hours: at most {MOST_STEPS:,} are read"
+        )
     kept: dict[str, npt.NDArray[Any]] = {}
     words: dict[str, list[tuple[int, Any]]] = {}
     keys: dict[str, npt.NDArray[Any]] = {}
     lost: dict[str, str] = {}
-    left_out = set(leave)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if name in left_out:
-            continue
         try:
             values = numbers(column, name)
             if values is None:
