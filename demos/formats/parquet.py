@@ -30,7 +30,9 @@ def parquet_table(
 
     with _opened(root, place) as file:
         names = [name for name in file.schema_arrow.names if keep is None or keep(name)]
-        schema = pa.schema([file.schema_arrow.field(name) for name in names])
+        schema = pa.schema(
+            [(name, _spelt_out(file.schema_arrow.field(name).type)) for name in names]
+        )
         batches, size = [], 0
         for batch in _batches(file, names, episode):
             size += batch.nbytes
@@ -87,6 +89,7 @@ def _opened(root: Path, place: str) -> Iterator[Any]:
 
 def _batches(file: Any, names: Sequence[str], episode: int | None) -> Iterator[Any]:
     """Yield rows in small batches, of one episode where it is given; texts may be long."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     schema = file.schema_arrow
@@ -100,7 +103,16 @@ def _batches(file: Any, names: Sequence[str], episode: int | None) -> Iterator[A
     for batch in file.iter_batches(_FEW if long else _MANY, row_groups=groups, columns=asked):
         if episode is not None:
             batch = batch.filter(pc.equal(batch.column("episode_index"), episode))
-        yield batch.select(list(names))
+        columns = [batch.column(name) for name in names]
+        # a dictionary has each text once; its rows would have it again and again
+        columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in columns]
+        yield pa.RecordBatch.from_arrays(columns, list(names))
+
+
+def _spelt_out(kind: Any) -> Any:
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _is_long(kind: Any) -> bool:

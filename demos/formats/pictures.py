@@ -22,6 +22,7 @@ from demos.formats.files import whole_file
 from demos.formats.lerobot import filled
 
 _TICKS_PER_S = 90_000
+_MOST_PIXELS = 2**25
 _KINDS = {b"\x89PNG\r\n\x1a\n": "png_pipe", b"\xff\xd8\xff": "jpeg_pipe"}
 _HINT = "write the images of the camera anew, all PNG or all JPEG, of one size, and import again"
 
@@ -147,6 +148,9 @@ def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> Non
         sizes = {_size(image, kind) for image in images}
         if len(sizes) != 1:
             raise ImportFailed(f"the images have {len(sizes)} sizes").with_hint(_HINT)
+        width, height, _ = size_of(images[0])
+        if width * height > _MOST_PIXELS:  # FFmpeg decodes the first to see what it is
+            raise ImportFailed(f"the images claim to be {width}x{height}").with_hint(_HINT)
         with (
             av.open(io.BytesIO(images[0]), format=kind) as template,
             av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as video,

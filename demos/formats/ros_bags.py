@@ -6,10 +6,12 @@ until there and says so in `broken`.
 
 from __future__ import annotations
 
+import bz2
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,8 +22,13 @@ from demos.formats.ros_types import Topic
 MAGIC_MCAP = b"\x89MCAP0\r\n"
 MAGIC_ROS1 = b"#ROSBAG V2.0"
 METADATA = "metadata.yaml"
-MOST_BYTES = 2**29
-"""Of one chunk, record or attachment: a damaged length must not fill the memory."""
+MOST_BYTES = 2**27
+"""Of one chunk, record, attachment or message: a damaged length must not fill the memory."""
+
+MOST_RECORDS = 500_000
+"""Of one chunk, each of which becomes an object; recorders write chunks of a few MB."""
+
+_MOST_METADATA_BYTES = 4_000_000
 
 _LATEST_NS = 2**63
 _LANGUAGES = ("ros1msg", "ros2msg", "ros2idl")
@@ -138,6 +145,7 @@ class McapBag:
         breakup = require("mcap.stream_reader", extra="ros").breakup_chunk
         try:
             data = _inflated(record)
+            _refuse_crowded(data)
             record.data, record.compression, record.compressed_size = data, "", len(data)
             found: list[Any] = breakup(record)
         except Exception as error:  # noqa: BLE001  mcap, struct, lz4 and zstd raise dozens
@@ -171,6 +179,16 @@ def _inflated(chunk: Any) -> bytes:
     return data
 
 
+def _refuse_crowded(data: bytes) -> None:
+    """Walk the records of a chunk: opcode, length, content (MCAP specification, "Records")."""
+    place = count = 0
+    while place + 9 <= len(data):
+        place += 9 + int.from_bytes(data[place + 1 : place + 9], "little")
+        count += 1
+        if count > MOST_RECORDS:
+            raise ImportFailed(f"it holds more than {MOST_RECORDS:,} records")
+
+
 @dataclass(slots=True)
 class RosBag:
     """A rosbag2 database (`.db3`, or its folder) or a ROS 1 bag (`.bag`), opened by rosbags."""
@@ -188,8 +206,10 @@ class RosBag:
         module = "rosbags.rosbag1" if self.ros1 else "rosbags.rosbag2"
         reader = require(module, extra="ros").Reader
         try:
+            _refuse_huge_metadata(self.path)
             opened = reader(self.path)
             opened.open()
+            _bound_unpacking(opened, ros1=self.ros1)
         except Exception as error:  # rosbags, apsw and yaml raise dozens of kinds
             raise _unreadable(self.path, error) from error
         try:
@@ -226,6 +246,45 @@ class RosBag:
         return Topic(connection.topic, connection.msgtype, encoding, text, language)
 
 
+def _refuse_huge_metadata(path: Path) -> None:
+    about = path / METADATA
+    if about.is_file() and about.stat().st_size > _MOST_METADATA_BYTES:
+        raise ImportFailed(f"{METADATA} has {about.stat().st_size:,} bytes").with_hint(
+            "run `ros2 bag reindex` on the folder, which writes it anew"
+        )
+
+
+def _bound_unpacking(opened: Any, *, ros1: bool) -> None:
+    """Let rosbags unpack no chunk and read no message beyond `MOST_BYTES`."""
+    if not ros1:
+        for storage in getattr(opened.storage, "storages", [opened.storage]):
+            if (base := getattr(storage, "dbconn", None)) is not None:
+                base.limit(require("apsw", extra="ros").SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        return
+    lz4 = require("lz4.frame", extra="ros")
+    known = {bz2.decompress: bz2.BZ2Decompressor, lz4.decompress: lz4.LZ4FrameDecompressor}
+    for place, chunk in opened.chunks.items():
+        if chunk.datasize > MOST_BYTES:
+            raise ImportFailed(f"a chunk has {chunk.datasize:,} bytes").with_hint(
+                "record in smaller chunks: `rosbag record --chunksize`"
+            )
+        if (make := known.get(chunk.decompressor)) is not None:
+            opened.chunks[place] = chunk._replace(decompressor=partial(_unpacked, make))
+
+
+def _unpacked(make: Callable[[], Any], data: bytes) -> bytes:
+    unpacker, plain = make(), b""
+    while data:  # bzip2 data may be several streams, one behind the other
+        more: bytes = unpacker.decompress(data, MOST_BYTES + 1 - len(plain))
+        plain = plain + more if plain else more
+        if len(plain) > MOST_BYTES:
+            raise ImportFailed(f"a chunk holds more than {MOST_BYTES:,} bytes")
+        if not unpacker.eof:
+            raise ImportFailed("a chunk breaks off")
+        data, unpacker = unpacker.unused_data or b"", make()
+    return plain
+
+
 def _unreadable(path: Path, error: Exception) -> DemosError:
     if isinstance(error, DemosError):
         return error
@@ -244,7 +303,8 @@ def bag_metadata(folder: Path) -> dict[str, Any]:
 
     try:
         with (folder / METADATA).open("rb") as file:
-            told = yaml.safe_load(file.read(MOST_BYTES))
+            content = file.read(_MOST_METADATA_BYTES + 1)
+        told = yaml.safe_load(content) if len(content) <= _MOST_METADATA_BYTES else None
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     about = told.get("rosbag2_bagfile_information") if isinstance(told, dict) else None
