@@ -26,11 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import DemosError, ImportFailed
-from demos.formats import held
 from demos.formats.files import whole_file
-from demos.model.bulk import give_back
 
-MOST_BYTES = held.MOST_BYTES
+MOST_BYTES = 2**27
 """What one row, one chunk, or the texts of one dataset may have; `held` bounds arrays."""
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -145,6 +143,10 @@ def array(file: Any, place: str) -> npt.NDArray[Any]:
 
     Images (three axes or more) that are many come in a file, mapped: `demos.model.bulk`.
     """
+    # not above: the process that looks through a file first imports this module, and no more
+    from demos.formats import held
+    from demos.model.bulk import give_back
+
     found = _numbers(file, place)
     values = held.room(place, found.shape, found.dtype.newbyteorder("="))
     if found.ndim == 0:
