@@ -60,8 +60,8 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def run(self, folder: Path, source: Path, format: str) -> dict[str, Any]:
-        """Import; what ended the process or took too long is told as such."""
+    def run(self, folder: Path, source: Path, format: str | None) -> dict[str, Any]:
+        """Import, by format or as what it looks like; what ended the process or took too long is told as such."""
         if self._process is None or self._served >= self._block:
             self._begin()
         process = self._process
@@ -127,12 +127,13 @@ class Fuzz:
         number = rng.randrange(len(builders(format)))
         recording, place = self._recording(format, number)
         guarded = Guarded.make(self.scratch / "case", recording)
-        source = guarded.source / place
-        # what is imported is one file, or it and all that lies beside it
         harms = harm(guarded.source, rng, guarded.root)
+        # most people name the format, others let it be found, there or below
+        named = format if rng.random() < 0.7 else None
+        source = guarded.source / (place if named or rng.random() < 0.5 else ".")
         before = guarded.state()
         with watched(guarded.root) as opened:
-            ended = self.worker.run(guarded.root, source, format)
+            ended = self.worker.run(guarded.root, source, named)
         problems = [*_wrong(ended), *(f"{name} was opened" for name in opened)]
         problems += guarded.changes(before)
         shutil.rmtree(guarded.root)

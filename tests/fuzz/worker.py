@@ -27,7 +27,7 @@ _BLANKET = ("it cannot be read:", " recording: ")
 """How `attempt` and `open_source` begin where nobody foresaw what was wrong."""
 
 
-def imported(source: Path, store: Path, format: str) -> dict[str, Any]:
+def imported(source: Path, store: Path, format: str | None) -> dict[str, Any]:
     """Import and read back; every refusal must have a hint."""
     made = EpisodeStore.create(store)
     try:
@@ -50,7 +50,7 @@ def imported(source: Path, store: Path, format: str) -> dict[str, Any]:
     }
 
 
-def case(folder: Path, source: Path, format: str) -> dict[str, Any]:
+def case(folder: Path, source: Path, format: str | None) -> dict[str, Any]:
     """Import in a guarded folder; return how it ended, and what it took."""
     os.chdir(folder / "work")
     os.environ.update(HOME=str(folder / "home"), TMPDIR=str(folder / "tmp"))
