@@ -61,7 +61,7 @@ class Worker:
         self.stop()
 
     def run(self, folder: Path, source: Path, format: str | None) -> dict[str, Any]:
-        """Import, by format or as what it looks like; what ended the process or took too long is told as such."""
+        """Import, by format or as what it looks like; tell also what ended or hung the process."""
         if self._process is None or self._served >= self._block:
             self._begin()
         process = self._process
