@@ -16,7 +16,7 @@ import pytest
 
 from demos.errors import ImportFailed, SchemaMismatch
 from demos.formats import held, parquet, ros_bags, tf_example
-from demos.formats.files import MOST_JSON_BYTES, json_lines, json_value
+from demos.formats.files import MOST_JSON_BYTES, json_lines, json_value, plain_json
 from demos.formats.pictures import write_pictures
 from demos.model import MappingFile
 from demos.model.bulk import give_back, in_a_file, slabs
@@ -93,6 +93,12 @@ def test_a_lone_surrogate_is_no_text_however_it_is_written() -> None:
         with pytest.raises(ImportFailed):
             json_value(content, "x")
     assert json_value('["ü\\u00fc"]'.encode(), "x") == ["üü"]
+
+
+def test_json_that_is_nested_too_deep_for_python_is_kept_until_there() -> None:
+    deep = json_value(b"[" * 900 + b"]" * 900, "x")
+
+    assert json.dumps(plain_json(deep)).count("[") == 100
 
 
 def test_yaml_whose_aliases_hold_one_another_is_refused() -> None:

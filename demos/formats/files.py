@@ -126,12 +126,17 @@ def json_lines(root: Path, place: str) -> tuple[list[dict[str, Any]], list[str]]
     return rows, problems
 
 
-def plain_json(value: object) -> Any:
-    """Return a value as JSON can hold it: NaN becomes null, the unknown becomes text."""
+def plain_json(value: object, depth: int = 100) -> Any:
+    """Return a value as JSON can hold it: NaN becomes null, the unknown becomes text.
+
+    What is nested deeper than `depth` becomes null, too.
+    """
+    if not depth:
+        return None
     if isinstance(value, Mapping):
-        return {str(key): plain_json(part) for key, part in value.items()}
+        return {str(key): plain_json(part, depth - 1) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_json(part) for part in value]
+        return [plain_json(part, depth - 1) for part in value]
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None
     return value if isinstance(value, str | int | bool | None) else str(value)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -374,7 +375,7 @@ def _parameters(source: _Source, entry: layout.Entry, steps: Steps) -> Mapping[s
     found = {
         "source_episode": entry.name,
         "episode_index": entry.index,
-        "first_index": "" if index is None else int(index[0]),
+        "first_index": "" if index is None or not isfinite(index[0]) else int(index[0]),
         "robot_type": survey.info.robot_type,
         "fps": survey.info.fps,
         "split": layout.split_of(survey.info, entry.index),
