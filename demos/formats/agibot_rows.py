@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -135,7 +136,7 @@ def _pieces(run: Run) -> Iterator[_Piece]:
             yield piece
     for place, table in run.tables.items():
         if place not in used:
-            values = table.reshape(len(table), -1)
+            values = table.reshape(len(table), math.prod(table.shape[1:]))
             name = place.replace("/", ".")
             yield _Piece(_columns(values, name, place), _group(place))
 

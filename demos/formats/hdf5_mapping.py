@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -103,7 +104,7 @@ class MappedEpisode:
     def stamps(self, clock: MappedClock) -> Nanoseconds:
         """Read stamps as (n,) ns of the source's own time. Raises ImportFailed."""
         raw = self.numbers(clock.path)
-        raw = raw.reshape(len(raw), -1)
+        raw = raw.reshape(len(raw), math.prod(raw.shape[1:]))
         if raw.shape[1] != 1 or raw.dtype.kind not in "iuf":
             raise ImportFailed(
                 f"{clock.path} is no list of stamps: {raw.dtype} {raw.shape}"
@@ -199,7 +200,7 @@ def table(source: MappedEpisode, said: MappedStream, name: str) -> npt.NDArray[A
         raise ImportFailed(
             f"the datasets of {name} cannot be joined: one has three axes or more"
         ).with_hint(_LOOK)
-    values = np.hstack([part.reshape(len(part), -1) for part in parts])
+    values = np.hstack([part.reshape(len(part), math.prod(part.shape[1:])) for part in parts])
     if said.columns and max(said.columns) >= values.shape[1]:
         raise ImportFailed(
             f"{name} has {values.shape[1]} columns, column {max(said.columns)} is asked for"

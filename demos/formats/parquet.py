@@ -18,7 +18,7 @@ from demos.formats.files import whole_file
 MOST_ROWS = 200_000
 """What a table of metadata may have, of which each row becomes Python objects."""
 
-_FEW, _MANY = 64, 65_536
+_FEW, _MANY = 16, 65_536
 _COPY_AGAIN = "the file is damaged or cut short; copy it again from its source"
 
 
@@ -75,8 +75,9 @@ def _opened(root: Path, place: str) -> Iterator[Any]:
 
     path = whole_file(root, place)
     try:
-        # not memory-mapped: a file that shrinks under a map kills the process
-        with pq.ParquetFile(path, memory_map=False) as file:
+        # not memory-mapped: a file that shrinks under a map kills the process; not buffered
+        # beforehand: that holds all of the file that was ever read
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=2**20) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ImportFailed):

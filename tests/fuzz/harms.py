@@ -6,6 +6,7 @@ harm, what opens it a defect. A harm that does not fit raises one of `MISFIT` an
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 import zlib
 from collections.abc import Callable
@@ -23,8 +24,8 @@ from tests.fuzz import (
 )
 
 Harm = Callable[[Path, Random, Path], None]
-MISFIT = (LookupError, OSError, RuntimeError, TypeError, ValueError, StopIteration, struct.error,
-          zlib.error)  # fmt: skip
+MISFIT = (LookupError, OSError, RuntimeError, TypeError, ValueError, StopIteration, sqlite3.Error,
+          struct.error, zlib.error)  # fmt: skip
 
 KINDS: dict[str, tuple[Harm, ...]] = {
     "words": harms_words.HARMS,
