@@ -97,19 +97,27 @@ def read_yaml(record: type[R], content: bytes, *, where: str) -> R:
 # records are frozen, so that the same bytes may give the same record
 @lru_cache(maxsize=64)
 def _read_yaml(record: type[R], content: bytes, where: str) -> R:
+    return validate(record, plain_yaml(content, where=where), where=where)
+
+
+def plain_yaml(content: bytes, *, where: str) -> object:
+    """Read YAML that is small, and small also when its aliases are spelt out.
+
+    Raises SchemaMismatch.
+    """
     if len(content) > _MOST_YAML_BYTES:
         raise SchemaMismatch(f"{where} has {len(content)} bytes of YAML").with_hint(
             f"at most {_MOST_YAML_BYTES:,} are read; is it the file that was meant?"
         )
     try:
-        plain = yaml.safe_load(content)
+        plain: object = yaml.safe_load(content)
         _refuse_endless(plain)
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise SchemaMismatch(f"{where} is not YAML: {reason}").with_hint(
             "mend the file; `schemas/README.md` shows the layout"
         ) from error
-    return validate(record, plain, where=where)
+    return plain
 
 
 def _refuse_endless(plain: object) -> None:

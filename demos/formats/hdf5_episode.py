@@ -71,6 +71,8 @@ class EpisodeFile:
         """Read numbers as (n, C), a column for plain rows. Raises ImportFailed."""
         self.used.add(place)
         values = hdf5.array(self.file, place)
+        if values.dtype == np.bool_:
+            values = values.astype(np.uint8)
         if values.ndim == 1:
             values = values[:, None]
         if values.ndim != 2 or not values.size:

@@ -110,6 +110,8 @@ class MappedEpisode:
                 f"{clock.path} is no list of stamps: {raw.dtype} {raw.shape}"
             ).with_hint(_LOOK)
         column, factor = raw[:, 0], _PER_UNIT[clock.unit]
+        if column.dtype.kind == "f":
+            column = column.astype(np.float64)
         largest = _LATEST_NS // factor
         # NaN fails both comparisons
         if not bool(((column >= -largest) & (column <= largest)).all()):
@@ -119,9 +121,10 @@ class MappedEpisode:
         if column.dtype.kind != "f":
             return column.astype(np.int64) * factor
         # the whole part by itself: seconds since 1970 in ns do not fit into float64
-        whole = np.floor(column.astype(np.float64))
-        rest = np.rint((column.astype(np.float64) - whole) * factor)
-        return whole.astype(np.int64) * factor + rest.astype(np.int64)
+        whole = np.floor(column)
+        rest = np.rint((column - whole) * factor)
+        stamps: Nanoseconds = whole.astype(np.int64) * factor + rest.astype(np.int64)
+        return stamps
 
     def set_zero(self, clocks: Iterable[MappedClock]) -> None:
         """Let time begin with the earliest stamp of all clocks. Raises ImportFailed."""

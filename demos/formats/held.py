@@ -24,6 +24,9 @@ at 500 Hz in float64, or two hours of 100 joints at 30 Hz."""
 MOST_IMAGE_BYTES = 2**33
 """What one array of images may have: 8 minutes of 480x640 depth at 30 Hz."""
 
+MOST_COLUMNS = 2**16
+"""What a table may have, as each column gets a name."""
+
 _SMALL = 2**22
 _held = 0
 
@@ -37,6 +40,10 @@ def room(what: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Values:
     if len(shape) > 2 and size > _SMALL:
         bounded(what, size, MOST_IMAGE_BYTES)
         return in_a_file(shape, dtype)
+    if len(shape) == 2 and shape[1] > MOST_COLUMNS:
+        raise ImportFailed(
+            f"{what} has {shape[1]:,} columns, {MOST_COLUMNS:,} channels are the most"
+        ).with_hint("write what is no list of channels with three axes or more")
     bounded(what, size + _held, MOST_BYTES)
     return counted(np.empty(shape, dtype))
 

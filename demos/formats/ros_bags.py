@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from demos.errors import DemosError, ImportFailed, require
+from demos.errors import DemosError, ImportFailed, SchemaMismatch, require
 from demos.formats.files import whole_file
 from demos.formats.ros_types import Topic
+from demos.schema import plain_yaml
 
 MAGIC_MCAP = b"\x89MCAP0\r\n"
 MAGIC_ROS1 = b"#ROSBAG V2.0"
@@ -27,8 +28,6 @@ MOST_BYTES = 2**27
 
 MOST_RECORDS = 500_000
 """Of one chunk, each of which becomes an object; recorders write chunks of a few MB."""
-
-_MOST_METADATA_BYTES = 4_000_000
 
 _LATEST_NS = 2**63
 _LANGUAGES = ("ros1msg", "ros2msg", "ros2idl")
@@ -206,7 +205,8 @@ class RosBag:
         module = "rosbags.rosbag1" if self.ros1 else "rosbags.rosbag2"
         reader = require(module, extra="ros").Reader
         try:
-            _refuse_huge_metadata(self.path)
+            if (self.path / METADATA).is_file():  # before rosbags parses it, whatever it holds
+                plain_yaml((self.path / METADATA).read_bytes(), where=METADATA)
             opened = reader(self.path)
             opened.open()
             _bound_unpacking(opened, ros1=self.ros1)
@@ -244,14 +244,6 @@ class RosBag:
         language = {"MSG": "ros2msg", "IDL": "ros2idl"}.get(connection.msgdef.format.name, "")
         text = connection.msgdef.data if language else ""
         return Topic(connection.topic, connection.msgtype, encoding, text, language)
-
-
-def _refuse_huge_metadata(path: Path) -> None:
-    about = path / METADATA
-    if about.is_file() and about.stat().st_size > _MOST_METADATA_BYTES:
-        raise ImportFailed(f"{METADATA} has {about.stat().st_size:,} bytes").with_hint(
-            "run `ros2 bag reindex` on the folder, which writes it anew"
-        )
 
 
 def _bound_unpacking(opened: Any, *, ros1: bool) -> None:
@@ -299,13 +291,9 @@ def _unreadable(path: Path, error: Exception) -> DemosError:
 
 def bag_metadata(folder: Path) -> dict[str, Any]:
     """Read what `metadata.yaml` says of a rosbag2 folder; empty where it says nothing of one."""
-    import yaml
-
     try:
-        with (folder / METADATA).open("rb") as file:
-            content = file.read(_MOST_METADATA_BYTES + 1)
-        told = yaml.safe_load(content) if len(content) <= _MOST_METADATA_BYTES else None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        told = plain_yaml((folder / METADATA).read_bytes(), where=METADATA)
+    except (OSError, ValueError, SchemaMismatch):
         return {}
     about = told.get("rosbag2_bagfile_information") if isinstance(told, dict) else None
     return about if isinstance(about, dict) else {}
