@@ -21,7 +21,7 @@ from demos.formats.names import word
 from demos.formats.notes import Notes
 from demos.formats.poses import CHANNELS, UNITS
 from demos.formats.sitting import Sitting
-from demos.formats.steps import Ticks
+from demos.formats.steps import Ticks, refuse_endless
 from demos.model import Stream
 from demos.provenance import sha256_file
 
@@ -309,6 +309,7 @@ def _stamps(file: Any, notes: Notes) -> Table | None:
 
 def _count(file: Any, places: Sequence[str], stamps: Table | None) -> int:
     if stamps is not None and stamps.ndim == 1 and len(stamps):
+        refuse_endless(len(stamps))
         return len(stamps)
     shapes = (hdf5.dataset(file, place).shape for place in places)
     lengths = Counter(shape[0] for shape in shapes if shape and shape[0])
@@ -316,7 +317,9 @@ def _count(file: Any, places: Sequence[str], stamps: Table | None) -> int:
         raise ImportFailed("the episode has no row").with_hint(
             "copy the file again from its source, or leave this episode out"
         )
-    return int(lengths.most_common(1)[0][0])
+    rows = int(lengths.most_common(1)[0][0])
+    refuse_endless(rows)
+    return rows
 
 
 def _table(file: Any, place: str, rows: int, notes: Notes) -> Table | None:

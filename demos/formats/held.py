@@ -40,10 +40,8 @@ def room(what: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Values:
     if len(shape) > 2 and size > _SMALL:
         bounded(what, size, MOST_IMAGE_BYTES)
         return in_a_file(shape, dtype)
-    if len(shape) == 2 and shape[1] > MOST_COLUMNS:
-        raise ImportFailed(
-            f"{what} has {shape[1]:,} columns, {MOST_COLUMNS:,} channels are the most"
-        ).with_hint("write what is no list of channels with three axes or more")
+    if len(shape) == 2:
+        few_columns(what, shape[1])
     bounded(what, size + _held, MOST_BYTES)
     return counted(np.empty(shape, dtype))
 
@@ -62,6 +60,14 @@ def bounded(what: str, size: int, most: int = MOST_BYTES) -> None:
             f"{what} is too large: {size / 1e6:,.0f} MB of numbers would be held, "
             f"{most / 1e6:,.0f} are the most"
         ).with_hint("split the recording into shorter episodes")
+
+
+def few_columns(what: str, columns: int) -> None:
+    """Raise ImportFailed where a table has more columns than `MOST_COLUMNS`."""
+    if columns > MOST_COLUMNS:
+        raise ImportFailed(
+            f"{what} has {columns:,} columns, {MOST_COLUMNS:,} channels are the most"
+        ).with_hint("write what is no list of channels with three axes or more")
 
 
 def _count(size: int) -> None:

@@ -24,6 +24,8 @@ TOLERANCE_S = 1e-4
 """LeRobot's own tolerance between a timestamp and row / fps."""
 
 MOST_STEPS = 2_000_000
+"""What a table of one clock for all sensors may have: 11 hours at 50 Hz."""
+
 MOST_CHANGES = 1000
 """Words are kept in the manifest, one event a change."""
 
@@ -74,10 +76,7 @@ class Steps:
 
 def read_steps(table: Any, fps: float) -> Steps:
     """Read a `pyarrow.Table` of one episode's rows. Raises ImportFailed where they are too many."""
-    if table.num_rows > MOST_STEPS:
-        raise ImportFailed(f"an episode has {table.num_rows:,} rows").with_hint(
-            f"no one demonstrates for hours: at most {MOST_STEPS:,} are read"
-        )
+    refuse_endless(table.num_rows)
     kept: dict[str, npt.NDArray[Any]] = {}
     words: dict[str, list[tuple[int, Any]]] = {}
     keys: dict[str, npt.NDArray[Any]] = {}
@@ -104,6 +103,14 @@ def read_steps(table: Any, fps: float) -> Steps:
     if clock.problems:
         kept["timestamp"] = keys["timestamp"][:, None]
     return Steps(clock, kept, words, keys, lost)
+
+
+def refuse_endless(rows: int) -> None:
+    """Raise ImportFailed for an episode of more rows than a person can fill."""
+    if rows > MOST_STEPS:
+        raise ImportFailed(f"an episode has {rows:,} rows").with_hint(
+            f"no one demonstrates for days: at most {MOST_STEPS:,} are read"
+        )
 
 
 def counts_on(name: str, numbers: npt.NDArray[Any]) -> bool:
