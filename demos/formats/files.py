@@ -21,6 +21,8 @@ MOST_TEXT_BYTES = 2**27
 MOST_JSON_BYTES = 2**29
 """What the values of one file of JSON may take in memory, which is many times their text."""
 
+_MOST_METADATA_BYTES = 2**27
+
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LICENCES = {
     "mit license": "mit",
@@ -88,7 +90,7 @@ def file_within(root: Path, place: str) -> Path:
 
 def json_object(root: Path, place: str) -> dict[str, Any]:
     """Read a JSON file that holds one object."""
-    plain = json_value(text_of(root, place), place)
+    plain = json_value(text_of(root, place), place, most=_MOST_METADATA_BYTES)
     if not isinstance(plain, dict):
         raise ImportFailed(f"{place} holds {type(plain).__name__}, not an object").with_hint(
             _COPY_AGAIN
@@ -98,7 +100,7 @@ def json_object(root: Path, place: str) -> dict[str, Any]:
 
 def json_list(root: Path, place: str) -> list[Any]:
     """Read a JSON file that holds one list."""
-    plain = json_value(text_of(root, place), place)
+    plain = json_value(text_of(root, place), place, most=_MOST_METADATA_BYTES)
     if not isinstance(plain, list):
         raise ImportFailed(f"{place} holds {type(plain).__name__}, not a list").with_hint(
             _COPY_AGAIN
@@ -181,9 +183,9 @@ def text_of(root: Path, place: str) -> bytes:
     return path.read_bytes()
 
 
-def json_value(content: bytes, place: str) -> object:
-    """Parse JSON; NaN and infinities become null."""
-    _refuse_crowded(content, place)
+def json_value(content: bytes, place: str, *, most: int = MOST_JSON_BYTES) -> object:
+    """Parse JSON whose values take at most `most` bytes; NaN and infinities become null."""
+    _refuse_crowded(content, place, most)
     try:
         plain = json.loads(content, parse_constant=lambda _: None)
         # a lone surrogate is JSON, but no text that can be written again
@@ -194,14 +196,14 @@ def json_value(content: bytes, place: str) -> object:
     return plain
 
 
-def _refuse_crowded(content: bytes, place: str) -> None:
+def _refuse_crowded(content: bytes, place: str, most: int = MOST_JSON_BYTES) -> None:
     """Refuse JSON of very many small values, by what CPython's objects take."""
     size = len(content) + sum(
         bytes_each * content.count(sign)
         for sign, bytes_each in ((b"[", 64), (b"{", 200), (b",", 32), (b'"', 30))
     )
-    if size > MOST_JSON_BYTES:
+    if size > most:
         raise ImportFailed(
             f"{place} holds values that would take {size / 1e6:,.0f} MB of memory, "
-            f"{MOST_JSON_BYTES / 1e6:,.0f} are the most"
+            f"{most / 1e6:,.0f} are the most"
         ).with_hint("split the recording into shorter episodes")

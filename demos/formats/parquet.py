@@ -68,6 +68,19 @@ def parquet_rows(
     return rows
 
 
+def rows_of(table: Any, episode: int) -> Any:
+    """Pick the rows of one episode from a table or a batch. Raises ImportFailed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "episode_index" not in table.schema.names:
+        raise ImportFailed("there is no column episode_index").with_hint(_COPY_AGAIN)
+    column = table.column("episode_index")
+    if not pa.types.is_integer(column.type):
+        raise ImportFailed(f"the column episode_index holds {column.type}").with_hint(_COPY_AGAIN)
+    return table.filter(pc.equal(column, episode))
+
+
 @contextmanager
 def _opened(root: Path, place: str) -> Iterator[Any]:
     import pyarrow as pa
@@ -91,7 +104,6 @@ def _opened(root: Path, place: str) -> Iterator[Any]:
 def _batches(file: Any, names: Sequence[str], episode: int | None) -> Iterator[Any]:
     """Yield rows in small batches, of one episode where it is given; texts may be long."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     schema = file.schema_arrow
     long = any(_is_long(schema.field(name).type) for name in names)
@@ -103,7 +115,7 @@ def _batches(file: Any, names: Sequence[str], episode: int | None) -> Iterator[A
         groups = [group for group in groups if _may_hold(file.metadata.row_group(group), episode)]
     for batch in file.iter_batches(_FEW if long else _MANY, row_groups=groups, columns=asked):
         if episode is not None:
-            batch = batch.filter(pc.equal(batch.column("episode_index"), episode))
+            batch = rows_of(batch, episode)
         columns = [batch.column(name) for name in names]
         # a dictionary has each text once; its rows would have it again and again
         columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in columns]

@@ -150,7 +150,9 @@ def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> Non
             raise ImportFailed(f"the images have {len(sizes)} sizes").with_hint(_HINT)
         width, height, _ = size_of(images[0])
         if width * height > _MOST_PIXELS:  # FFmpeg decodes the first to see what it is
-            raise ImportFailed(f"the images claim to be {width}x{height}").with_hint(_HINT)
+            raise ImportFailed(
+                f"the images cannot be read: they claim to be {width}x{height}"
+            ).with_hint(_HINT)
         with (
             av.open(io.BytesIO(images[0]), format=kind) as template,
             av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as video,

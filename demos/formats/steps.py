@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ def read_steps(table: Any, fps: float) -> Steps:
             elif values.size == 0 and len(values):
                 lost[name] = "it has no values"
             elif name in KEYS:
-                keys[name] = values.reshape(len(values), -1)[:, 0]
+                keys[name] = values.reshape(len(values), math.prod(values.shape[1:]))[:, 0]
                 if name in ("frame_index", "index") and not counts_on(name, keys[name]):
                     kept[name] = values  # it says which rows are gone
             else:
@@ -115,7 +116,8 @@ def refuse_endless(rows: int) -> None:
 
 def counts_on(name: str, numbers: npt.NDArray[Any]) -> bool:
     """Say whether a column of row numbers goes up by one, `frame_index` from zero."""
-    whole = bool((np.diff(numbers) == 1).all())
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity counts nothing
+        whole = bool((np.diff(numbers) == 1).all())
     return whole and (name != "frame_index" or not len(numbers) or bool(numbers[0] == 0))
 
 

@@ -20,7 +20,7 @@ from demos.formats.joints import OPAQUE, Columns, joint_streams
 from demos.formats.lerobot_rows import channel_names, hold_against, kept_stream, repeated, words_of
 from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
-from demos.formats.parquet import parquet_cells, parquet_table
+from demos.formats.parquet import parquet_cells, parquet_table, rows_of
 from demos.formats.pictures import spooled, write_pictures
 from demos.formats.segments import Packets, cut, is_mp4, packets_of, sha256_of, span_of
 from demos.formats.sitting import Sitting, sitting
@@ -116,14 +116,7 @@ class _Source:
             return parquet_table(self.root, entry.data, entry.index, keep=self._is_no_image)
         if self.table[0] != entry.data:
             self.table = (entry.data, parquet_table(self.root, entry.data, keep=self._is_no_image))
-        import pyarrow.compute as pc
-
-        table = self.table[1]
-        if "episode_index" not in table.column_names:
-            raise ImportFailed(f"{entry.data} has no column episode_index").with_hint(
-                "copy the file again from its source"
-            )
-        return table.filter(pc.equal(table.column("episode_index"), entry.index))
+        return rows_of(self.table[1], entry.index)
 
     def _is_no_image(self, column: str) -> bool:
         feature = self.survey.info.features.get(column)
