@@ -17,15 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from demos.alignment.actions import command_streams, state_streams
 from demos.errors import UnknownName, require
 from demos.loader import LoadFailed, Source, Windows
+from demos.model import Manifest
 from demos.store import EpisodeStore
-
-STREAMS: Mapping[str, Sequence[str]] = {
-    "observation.state": ("joint_position",),
-    "action": ("joint_command",),
-}
-"""What lerobot's usual features are made of; several streams are joined channel after channel."""
 
 IMAGES, IMAGE = "observation.images.", "image."
 TOLERANCE_S = 1e-4
@@ -56,7 +52,7 @@ def dataset(
     *,
     rate_hz: float,
     delta_timestamps: Mapping[str, Sequence[float]] | None = None,
-    streams: Mapping[str, Sequence[str]] = STREAMS,
+    streams: Mapping[str, Sequence[str]] | None = None,
     cameras: Sequence[str] | None = None,
     image_transforms: Callable[[Any], Any] | None = None,
     split: str | None = None,
@@ -67,19 +63,23 @@ def dataset(
 
     `delta_timestamps` says in seconds, per feature, which steps around each a window has, as in
     lerobot: features that it names get a leading axis and `<feature>_is_pad`. `streams` says what
-    features are made of, `cameras` which become `observation.images.<camera>` (by default those
-    that all episodes have). `image_transforms` are applied to each feature's images. `split`,
-    `size` and `max_age_s` are those of `demos.loader.Windows`; an order of its `sampler` fits, too.
+    features are made of, several joined channel after channel; by default state and action are
+    those of an export (joints, grippers; their commands). `cameras` says which become
+    `observation.images.<camera>` (by default those that all episodes have). `image_transforms`
+    are applied to each feature's images. `split`, `size` and `max_age_s` are those of
+    `demos.loader.Windows`; an order of its `sampler` fits, too.
 
+    Where streams and cameras share one clock of `rate_hz`, items are those of an export to lerobot,
+    bit for bit. Elsewhere each step has the latest sample, where an export interpolates positions.
     Images are float32 of 0..1, (3, height, width). Raises LoadFailed, UnknownName, MissingExtra.
     """
     require("torch", extra="torch")
-    sources = selection.sources()
+    manifests = [selection.store.manifest(each.episode) for each in selection.sources()]
     if cameras is None:
-        found = [set(selection.store.manifest(each.episode).cameras) for each in sources]
+        found = [set(each.cameras) for each in manifests]
         cameras = sorted(set.intersection(*found)) if found else []
     made_of = {
-        **{feature: tuple(names) for feature, names in streams.items()},
+        **{feature: tuple(names) for feature, names in (streams or _usual(manifests)).items()},
         **{f"{IMAGES}{camera}": (f"image.{camera}",) for camera in cameras},
     }
     deltas = _steps(delta_timestamps or {}, made_of, rate_hz)
@@ -96,6 +96,20 @@ def dataset(
     )
     meta = _metadata(selection.store, windows, made_of)
     return Dataset(windows, meta, made_of, deltas, image_transforms)
+
+
+def _usual(manifests: Sequence[Manifest]) -> dict[str, tuple[str, ...]]:
+    """List what an export makes state and action of, as far as all episodes have it."""
+    found = {}
+    for feature, streams_of, least in (
+        ("observation.state", state_streams, "joint_position"),
+        ("action", command_streams, "joint_command"),
+    ):
+        shared = [name for each in manifests[:1] for name in streams_of(each)]
+        for each in manifests:
+            shared = [name for name in shared if name in streams_of(each)]
+        found[feature] = tuple(shared) or (least,)
+    return found
 
 
 def _metadata(
@@ -136,12 +150,14 @@ def _feature(windows: Windows, names: Sequence[str]) -> dict[str, Any]:
         shape = windows.image_shape(names[0])
         return {"dtype": "video", "shape": shape, "names": ["height", "width", "channels"]}
     layouts = [windows.grid.layouts[name] for name in names]
-    channels = []
+    channels: list[tuple[str, str]] = []
     for name, layout in zip(names, layouts, strict=True):
         count = math.prod(layout.shape)
         own = layout.channels if len(layout.channels) == count else map(str, range(count))
-        channels += [channel if len(names) == 1 else f"{name}.{channel}" for channel in own]
-    return {"dtype": "float32", "shape": (len(channels),), "names": channels}
+        channels += [(name, channel) for channel in own]
+    twice = len({channel for _, channel in channels}) < len(channels)
+    said = [f"{name}.{channel}" if twice else channel for name, channel in channels]
+    return {"dtype": "float32", "shape": (len(said),), "names": said}
 
 
 def _stats(windows: Windows, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:

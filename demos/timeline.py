@@ -81,7 +81,8 @@ def at(stream: Stream, time_ns: Nanoseconds, how: How = "linear") -> npt.NDArray
 
 def grid_ns(start_ns: int, end_ns: int, rate: float) -> Nanoseconds:
     """Return evenly spaced stamps from start_ns to at most end_ns at `rate` Hz: (n,) int64."""
-    count = int(np.floor((end_ns - start_ns) * rate / 1e9 + 1e-9)) + 1
-    steps = np.rint(np.arange(max(count, 0)) * (1e9 / rate))
-    stamps: Nanoseconds = start_ns + steps.astype(np.int64)
-    return stamps
+    # one more than fit: stamps are whole nanoseconds, and the last may have been rounded down
+    count = int(np.floor((end_ns - start_ns) * rate / 1e9)) + 2
+    steps = np.rint(np.arange(max(count, 0)) * (1e9 / rate)).astype(np.int64)
+    stamps: Nanoseconds = start_ns + steps
+    return stamps[stamps <= end_ns]

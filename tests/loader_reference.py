@@ -71,8 +71,7 @@ def parts(episode: Episode, names: Sequence[str], rate_hz: float) -> list[list[i
         moments, step = [], 0
         while True:
             moment = begin + round(step * (1e9 / rate_hz))
-            # the grid may overshoot its end by what floating-point numbers cannot tell apart
-            if step > (until - begin) * rate_hz / 1e9 + 1e-9:
+            if moment > until:
                 break
             moments.append(moment)
             step += 1

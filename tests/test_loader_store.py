@@ -135,7 +135,7 @@ def test_memory_is_bounded_and_what_fell_out_is_decoded_again(
     store: demos.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = windows(store)
-    monkeypatch.setattr(pictures, "HELD_BYTES", 3 * WIDTH * HEIGHT * 3 // 2)
+    monkeypatch.setattr(pictures, "HELD_BYTES", 3 * WIDTH * HEIGHT * 3)
     monkeypatch.setattr(pictures, "OPEN_VIDEOS", 2)
     monkeypatch.setattr(pictures, "DECODERS", 1)
 

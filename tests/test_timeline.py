@@ -58,6 +58,16 @@ def test_grid_has_no_drift() -> None:
     assert grid[300] == 10_000_000_000
 
 
+@pytest.mark.parametrize("rate_hz", [15.0, 29.97, 30.0, 60.0, 120.0])
+def test_the_grid_of_an_even_clock_is_that_clock(rate_hz: float) -> None:
+    stamps = 7 + np.rint(np.arange(3000) * (1e9 / rate_hz)).astype(np.int64)
+
+    for count in range(1, 3000):
+        found = timeline.grid_ns(7, int(stamps[count - 1]), rate_hz)
+        assert len(found) == count
+    np.testing.assert_array_equal(found, stamps[:-1])
+
+
 def test_empty_stream_has_no_value() -> None:
     with pytest.raises(ValueError, match="empty"):
         timeline.at(stream([], []), np.array([0]))

@@ -86,6 +86,15 @@ def arm_of(hand: Effector) -> str:
     return f"{side}_arm" if side != hand.name else hand.name
 
 
+def state_streams(manifest: Manifest) -> list[str]:
+    """List the streams that a state consists of, in its order."""
+    return [
+        *(name for name in ("joint_position",) if _there(manifest, name)),
+        *(n for n in sorted(manifest.streams) if n.startswith("gripper.") and _there(manifest, n)),
+        *(name for name in ("state",) if _there(manifest, name)),
+    ]
+
+
 def command_streams(manifest: Manifest) -> list[str]:
     """List the streams of commands that an action consists of, in its order."""
     return [

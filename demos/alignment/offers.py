@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from demos import labels
 from demos.alignment import Action
-from demos.alignment.actions import ActionPlan, arm_of, command_streams, plan_action
+from demos.alignment.actions import (
+    ActionPlan,
+    arm_of,
+    command_streams,
+    plan_action,
+    state_streams,
+)
 from demos.alignment.columns import Joined, NoTable, joined
 from demos.formats.names import word
 from demos.model import Episode, Manifest, StreamSummary
@@ -82,13 +88,8 @@ def offer_of(episode: Episode, wanted: Wanted) -> Offer:
     """Look at manifest and labels only. Raises NoTable where a table needs more."""
     manifest = episode.manifest
     recorded = {name for name, summary in manifest.streams.items() if summary.shape[0] > 1}
-    names = [
-        *(name for name in ("joint_position",) if name in recorded),
-        *sorted(name for name in recorded if name.startswith("gripper.")),
-        *(name for name in ("state",) if name in recorded),
-    ]
     parts = _parts(episode)
-    state = joined(manifest, names, parts)
+    state = joined(manifest, state_streams(manifest), parts)
     if state is None:
         raise NoTable("it has no joint_position, gripper or state of two samples").with_hint(
             "a learning table needs a state; formats that keep streams as they are do not"

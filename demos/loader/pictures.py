@@ -21,7 +21,7 @@ from demos.store.video import Decoders, VideoCamera
 
 DECODERS = 8
 OPEN_VIDEOS = 512
-HELD_BYTES = 128 * 2**20
+HELD_BYTES = 256 * 2**20
 MOST_SHELVES = 4
 WORTH_A_THREAD = 8
 
@@ -52,7 +52,7 @@ class Pictures:
     def fetch(self, asked: Sequence[Asked]) -> None:
         """Fill the images of several cameras. Raises LoadFailed where a video is damaged."""
         tasks: list[list[Callable[[], None]]] = [[] for _ in self._shelves]
-        missing = 0
+        images = 0
         for camera, sources, numbers, out in asked:
             by_source: dict[int, Places] = {}
             for place, (source, number) in enumerate(
@@ -61,11 +61,9 @@ class Pictures:
                 by_source.setdefault(source, {}).setdefault(number, []).append(place)
             for source, places in by_source.items():
                 at = (self._numbers[camera] + source) % len(self._shelves)
-                shelf = self._shelves[at]
-                if left := shelf.take_out(camera, source, places, out):
-                    missing += len(left)
-                    tasks[at].append(partial(shelf.decode, camera, source, left, out))
-        _run([each for each in tasks if each], alone=missing < WORTH_A_THREAD)
+                tasks[at].append(partial(self._shelves[at].fill, camera, source, places, out))
+                images += len(places)
+        _run([each for each in tasks if each], alone=images < WORTH_A_THREAD)
 
     def runs(
         self, camera: str, sources: npt.NDArray[np.int64], numbers: npt.NDArray[Any]
@@ -119,55 +117,52 @@ class Shelf:
         self._held: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
         self._bytes = 0
 
-    def take_out(self, camera: str, source: int, places: Places, out: Images) -> Places:
-        """Put what is held of one video at its places in `out`; return what is missing."""
-        missing = dict(places)
+    def fill(self, camera: str, source: int, places: Places, out: Images) -> None:
+        """Put images of one video at their places in `out`. Raises LoadFailed."""
+        missing: Places = {}
         with self._decoders.turn():
-            for number in places:
-                picture = self._held.get((camera, source, number))
-                if picture is not None:
-                    self._held.move_to_end((camera, source, number))
-                    self._put(picture, missing.pop(number), out)
-        return missing
+            for number, where in places.items():
+                image = self._held.get((camera, source, number))
+                if image is None:
+                    missing[number] = where
+                    continue
+                self._held.move_to_end((camera, source, number))
+                for place in where:
+                    out[place] = image
+            if missing:
+                self._decode(camera, source, missing, out)
 
-    def decode(self, camera: str, source: int, missing: Places, out: Images) -> None:
-        """Decode images of one video to their places in `out`. Raises LoadFailed."""
-        left = dict(missing)
+    def _decode(self, camera: str, source: int, missing: Places, out: Images) -> None:
+        video, images = self._video(camera, source), set(missing)
+        height, width = out.shape[1:3]
 
         def take(number: int, picture: Any) -> None:
-            if self.whole_groups or number in left:
-                self._hold((camera, source, number), picture)
-            if number in left:
-                self._put(picture, left.pop(number), out)
+            key = camera, source, number
+            if key in self._held:  # its group was wanted for others
+                return
+            image = self._decoders.rgb(picture, height, width)
+            for place in missing.get(number, ()):
+                out[place] = image
+            self._hold(key, image)
 
-        with self._decoders.turn():
-            video = self._video(camera, source)
-            images = set(missing)
-            if self.whole_groups:
-                for number in missing:
-                    # a key alone costs no more now than when its group is wanted
-                    if not video.is_key(number):
-                        images.update(video.group(number))
-            try:
-                video.decode(images, take)
-            except Damaged as error:
-                raise LoadFailed(f"camera {camera!r}: {error}").with_hint(
-                    f"{error.hint}; if it lies in {self._cache}, delete that folder"
-                ) from error
+        if self.whole_groups:
+            for number in missing:
+                # a key alone costs no more now than when its group is wanted
+                if not video.is_key(number):
+                    images.update(video.group(number))
+        try:
+            video.decode(images, take)
+        except Damaged as error:
+            raise LoadFailed(f"camera {camera!r}: {error}").with_hint(
+                f"{error.hint}; if it lies in {self._cache}, delete that folder"
+            ) from error
 
-    def _put(self, picture: Any, places: list[int], out: Images) -> None:
-        first = out[places[0]]
-        self._decoders.rgb(picture, first)
-        for place in places[1:]:
-            out[place] = first
-
-    def _hold(self, key: tuple[str, int, int], picture: Any) -> None:
-        if key not in self._held:
-            self._bytes += picture_bytes(picture.height, picture.width)
-        self._held[key] = picture
+    def _hold(self, key: tuple[str, int, int], image: Images) -> None:
+        self._bytes += image.nbytes
+        self._held[key] = image
         while self._bytes > self._most_bytes and len(self._held) > 1:
             _, oldest = self._held.popitem(last=False)
-            self._bytes -= picture_bytes(oldest.height, oldest.width)
+            self._bytes -= oldest.nbytes
 
     def _video(self, camera: str, source: int) -> VideoCamera:
         key = camera, source
@@ -177,8 +172,3 @@ class Shelf:
                 self._videos.popitem(last=False)
         self._videos.move_to_end(key)
         return self._videos[key]
-
-
-def picture_bytes(height: int, width: int) -> int:
-    """Return what a decoded picture takes, 8 bits deep with colour at half the resolution."""
-    return height * width * 3 // 2

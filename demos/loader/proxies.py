@@ -96,8 +96,7 @@ def _scaled(camera: VideoCamera, size: tuple[int, int]) -> Iterator[npt.NDArray[
         out = np.empty((len(wanted), *size, 3), np.uint8)
 
         def take(number: int, picture: Any, out: Any = out, first: int = first) -> None:
-            if first <= number < first + len(out):
-                camera.decoders.rgb(picture, out[number - first])
+            out[number - first] = camera.decoders.rgb(picture, *size)
 
         camera.decode(wanted, take)
         yield from out

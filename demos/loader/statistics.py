@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from demos.formats.lerobot_statistics import QUANTILES, ImageStatistics
 from demos.loader.cache import Cache
 from demos.loader.choices import Normalisation
 from demos.loader.views import View
@@ -15,8 +16,7 @@ from demos.loader.views import View
 Floats = npt.NDArray[np.float64]
 Statistics = dict[str, Floats]
 
-QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
-IMAGES = 100
+AT_ONCE = 16
 NAMES = ("count", "mean", "std", "min", "max", *QUANTILES)
 
 
@@ -32,8 +32,8 @@ def statistics(
     finite, do not count. `std` is that of the population, quantiles lie between neighbours
     linearly. A channel without any value has NaN, and a count of 0.
 
-    With `images`, which decodes those of some rows, the colours of `IMAGES` images spread evenly
-    over the rows are described, of 0..1.
+    With `images`, which decodes those of some rows, their colours are described, of 0..1; the
+    count is that of images.
     """
     chosen = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]
     key = f"{view.folder.name}-{chosen}.npy"
@@ -62,30 +62,11 @@ def _table(view: View, rows: npt.NDArray[np.int64]) -> Floats:
 def _colours(
     rows: npt.NDArray[np.int64], images: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]
 ) -> Floats:
-    """Count how often each of 256 values is there: all else follows from that."""
-    counts = np.zeros((3, 256), np.int64)
-    if len(rows):
-        for row in rows[np.unique(np.linspace(0, len(rows) - 1, IMAGES).astype(np.int64))]:
-            colours = images(np.array([row])).reshape(-1, 3)
-            counts += [np.bincount(colours[:, c], minlength=256) for c in range(3)]
-    return np.array([_counted(each) for each in counts]).T
-
-
-def _counted(counts: npt.NDArray[np.int64]) -> list[float]:
-    """Describe values of which value/255 is there `counts[value]` times."""
-    total = int(counts.sum())
-    if not total:
-        return [0.0] + [np.nan] * (len(NAMES) - 1)
-    values, below = np.arange(256) / 255, np.cumsum(counts)
-    mean = float(values @ counts) / total
-    there = values[counts > 0]
-    spread = float(np.sqrt((values - mean) ** 2 @ counts / total))
-    quantiles = []
-    for share in QUANTILES.values():
-        low = int(place := share * (total - 1))
-        first, second = values[np.searchsorted(below, [low, min(low + 1, total - 1)], "right")]
-        quantiles.append(float(first + (second - first) * (place - low)))
-    return [float(total), mean, spread, there[0], there[-1], *quantiles]
+    if not len(rows):
+        return np.array([_column(np.zeros(0))] * 3).T
+    some = (images(rows[first : first + AT_ONCE]) for first in range(0, len(rows), AT_ONCE))
+    said = ImageStatistics.of(some).said()
+    return np.stack([np.broadcast_to(np.ravel(said[name]), 3) for name in NAMES])
 
 
 def _column(values: Floats) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import UnknownName, require
+from demos.formats.lerobot_statistics import sampled
 from demos.loader import pictures
 from demos.loader import statistics as describe
 from demos.loader.cache import Cache
@@ -106,17 +108,22 @@ class Windows:
 
         Of all steps where there is no such split. Names of statistics (count, mean, std, min, max,
         q01, q10, q50, q90, q99) to (channels,) float64; padded steps do not count. Per camera the
-        same of its three colours, 0..1, from 100 images.
+        same of its three colours, 0..1, from 50 images of each part, as an export to lerobot says.
         """
         return Lazy("stream", self.grid.layouts, self._statistics)
 
     def _statistics(self, name: str) -> describe.Statistics:
         splits = [source.split for source in self.grid.sources]
         chosen = [TRAIN not in splits or split == TRAIN for split in splits]
-        of_part = np.array(chosen)[self.grid.part_source]
-        rows = np.flatnonzero(np.repeat(of_part, self.grid.part_steps))
+        of_part = np.flatnonzero(np.array(chosen)[self.grid.part_source])
         images = partial(self._images, name) if name.startswith(IMAGE) else None
-        return describe.statistics(self._views[name], rows, self._cache, images)
+        rows = [
+            first + np.array(sampled(steps) if images else range(steps))
+            for first, steps in zip(
+                self._part_first[of_part], self.grid.part_steps[of_part].tolist(), strict=True
+            )
+        ]
+        return describe.statistics(self._views[name], np.concatenate(rows), self._cache, images)
 
     def denormalise(self, name: str, values: Any) -> Any:
         """Turn what a policy says of a normalised stream back into the stream's own units."""
@@ -129,7 +136,7 @@ class Windows:
         With weights, windows are drawn with replacement; without, each comes once an epoch.
 
         `local` draws runs of pictures instead (a group of pictures, 8 images or more) and shuffles
-        `buffer` windows at a time, fewer where their images would not fit into 128 MB: each image
+        `buffer` windows at a time, fewer where their images would not fit into 256 MB: each image
         is then decoded once or twice, not as often as it is wanted. The windows of a run are
         moments apart and alike. In a batch of B, each finds (g - 1)(B - 1) / (buffer - 1) others of
         its own run of g windows, where hardly any is expected otherwise: 0.1 with B = 8, g = 10 and
@@ -346,7 +353,7 @@ class Windows:
         return self._pictures.runs(cameras[0].camera, self.grid.part_source[parts], numbers)
 
     def _most_held(self) -> int:
-        """Count the windows whose pictures, and those decoded on the way, are held at once."""
+        """Count the windows whose images, and those decoded on the way, are held at once."""
         cameras = {each.name for each in self.wanted if each.camera}
-        each = sum(pictures.picture_bytes(*self.image_shape(name)[:2]) for name in cameras)
+        each = sum(math.prod(self.image_shape(name)) for name in cameras)
         return pictures.HELD_BYTES * 2 // (3 * max(each, 1))

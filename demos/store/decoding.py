@@ -52,7 +52,8 @@ class Decoder:
 
         fed: Any = av.Packet(data)
         fed.pts = pts
-        fed.is_keyframe = key  # PNG adds a non-key image to the last
+        if key:  # PNG adds an image without this mark to the last
+            fed.is_keyframe = True
         self.next, self._fed = number + 1, True
         pictures: list[Any] = self._context.decode(fed)
         return pictures
@@ -112,16 +113,14 @@ class Decoders:
         self._open.append(chosen)
         return chosen
 
-    def rgb(self, picture: Any, out: npt.NDArray[np.uint8]) -> None:
-        """Convert an `av.VideoFrame` to RGB into `out`: (height, width, 3) uint8, scaled to it.
+    def rgb(self, picture: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """Convert an `av.VideoFrame` to RGB, scaled: (height, width, 3) uint8, not contiguous.
 
         The scaler is kept: making one takes as long as decoding an image.
         """
         self._scaler = self._scaler or _scaler()
-        height, width = out.shape[:2]
         plane = self._scaler(picture, width, height, "rgb24", interpolation="AREA").planes[0]
-        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        out[...] = lines[:height, : 3 * width].reshape(height, width, 3)
+        return np.ndarray((height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
 
 
 def _scaler() -> Callable[..., Any]:

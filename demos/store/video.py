@@ -42,7 +42,8 @@ class VideoCamera:
     ) -> None:
         self.path, self.info, self.index = path, info, index
         self.time_ns: Nanoseconds = index.time_ns
-        self._rank = np.full(len(index.pts), -1, np.int64)
+        # a packet that shows no image of the episode comes back from the decoder as -1, -2, ...
+        self._rank = -1 - np.arange(len(index.pts), dtype=np.int64)
         self._rank[index.order] = np.arange(len(index.order))
         self._keys = np.flatnonzero(index.key)
         self.decoders = decoders or Decoders()
@@ -65,19 +66,13 @@ class VideoCamera:
             places.setdefault(i, []).append(row)
 
         def take(image: int, picture: Any) -> None:
-            first, *others = places.get(image, (-1,))
-            if first >= 0:
-                self.decoders.rgb(picture, out[first])
-                out[others] = out[first]
+            out[places[image]] = self.decoders.rgb(picture, *out.shape[1:3])
 
         self.decode(places, take)
         return out
 
     def decode(self, images: Collection[int], take: Take) -> None:
-        """Decode `images`, and hand over every picture on the way: those are wanted soon, perhaps.
-
-        Raises as `images` does.
-        """
+        """Decode images by index, and hand over each as it comes. Raises as `images` does."""
         for i in images:
             if not 0 <= i < len(self):
                 raise UnknownName(f"no image {i} in {self.path.name}").with_hint(
@@ -168,11 +163,11 @@ class VideoCamera:
             first = decoder.next
         else:
             decoder.reset()
-        for packet, data in enumerate(self._bytes(descriptor, first, last), first):
-            rank = int(self._rank[packet])
-            shown = rank if rank >= 0 else -1 - packet  # comes back on the decoded image
-            key = bool(self.index.key[packet])
-            for picture in decoder.feed(packet, data, shown, key=key):
+        run = slice(first, last + 1)
+        ranks, keys = self._rank[run].tolist(), self.index.key[run].tolist()
+        parts = self._bytes(descriptor, first, last)
+        for packet, (data, rank, key) in enumerate(zip(parts, ranks, keys, strict=True), first):
+            for picture in decoder.feed(packet, data, rank, key=key):
                 self._hand_over(picture, wanted, take)
         if wanted:
             for picture in decoder.drain():
@@ -180,15 +175,16 @@ class VideoCamera:
         return wanted
 
     def _hand_over(self, picture: Any, wanted: set[int], take: Take) -> None:
-        if picture.pts is None or picture.pts < 0 or picture.is_corrupt:
+        image = picture.pts
+        if image not in wanted or picture.is_corrupt:
             return
         if (picture.width, picture.height) != (self.index.width, self.index.height):
             raise self._damaged(
                 f"changes from {self.index.width}x{self.index.height} to "
-                f"{picture.width}x{picture.height} at image {picture.pts}"
+                f"{picture.width}x{picture.height} at image {image}"
             )
-        take(picture.pts, picture)
-        wanted.discard(picture.pts)
+        take(image, picture)
+        wanted.discard(image)
 
     def _bytes(self, descriptor: int, first: int, last: int) -> list[bytes]:
         """Read packets `first` to `last` in one go where they lie together."""
@@ -202,10 +198,11 @@ class VideoCamera:
             parts = [block[p - start : p - start + s] for p, s in _pairs(position, size)]
         else:
             parts = [os.pread(descriptor, s, p) for p, s in _pairs(position, size)]
-        for number, part in enumerate(parts, first):
-            if google_crc32c.value(part) != int(index.crc32c[number]):
-                at = int(index.position[number])
-                raise self._damaged(f"packet {number} at byte {at} fails its checksum")
+        for number, (part, crc32c) in enumerate(zip(parts, index.crc32c[chosen], strict=True)):
+            if google_crc32c.value(part) != crc32c:
+                raise self._damaged(
+                    f"packet {first + number} at byte {position[number]} fails its checksum"
+                )
         return parts
 
     def _damaged(self, what: str) -> Damaged:

@@ -22,7 +22,7 @@ import numpy as np
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 FPS = 30
-HELD_BYTES, WHOLE = 128 * 2**20, 6000
+HELD_BYTES, WHOLE = 256 * 2**20, 6000
 WINDOW = {"state": [-1, 0], "image": [-1, 0], "action": list(range(16))}
 STEP = {"state": [0], "image": [0], "action": [0]}
 Take = Callable[[], int]
