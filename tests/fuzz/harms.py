@@ -71,7 +71,7 @@ def kind_of(path: Path) -> str:
 def harm(root: Path, rng: Random, canaries: Path) -> list[str]:
     """Harm a recording in one to three ways and say which: `name of the harm path`.
 
-    What needs a whole file comes before what breaks bytes; each file is harmed once by such.
+    Each file is harmed once: most harms need a whole one.
     """
     done: list[str] = []
     broken: list[Path] = []
@@ -79,7 +79,8 @@ def harm(root: Path, rng: Random, canaries: Path) -> list[str]:
     for _ in range(100):
         if len(done) == many:
             break
-        files = [path for path in _files(root) if path not in broken]
+        whole = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+        files = [path for path in whole if path not in broken]
         if not files:
             break
         path = rng.choice(files)
@@ -95,12 +96,6 @@ def harm(root: Path, rng: Random, canaries: Path) -> list[str]:
             chosen(path, rng, canary)
         except MISFIT:
             continue
-        where = path.relative_to(root).as_posix() if path != root else path.name
-        done.append(f"{chosen.__module__.rpartition('_')[2]}.{chosen.__name__} {where}")
+        room = chosen.__module__.rpartition("_")[2]
+        done.append(f"{room}.{chosen.__name__} {path.relative_to(root).as_posix()}")
     return done
-
-
-def _files(root: Path) -> list[Path]:
-    if root.is_file():
-        return [root]
-    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())

@@ -49,6 +49,8 @@ class Verdict:
 class Worker:
     """The importing process: begun when it is needed, again after it died, and after a block."""
 
+    module = ("-m", "tests.fuzz.worker")
+
     def __init__(self, log: Path, *, block: int = 50) -> None:
         self._log, self._block = log, block
         self._process: subprocess.Popen[str] | None = None
@@ -102,7 +104,7 @@ class Worker:
         self._served = 0
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fuzz.worker"],
+                [sys.executable, *self.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
