@@ -156,6 +156,9 @@ def _array(each: Field, value: Feature) -> tuple[npt.NDArray[Any], list[str]]:
     if len(value) % width:
         raise ImportFailed(f"{len(value)} values are no rows of {width}")
     rows = value.reshape(-1, *each.shape)
+    if rows.ndim < 3:
+        held.few_columns(each.key, width)
+        held.bounded(each.key, rows.nbytes)
     if value.dtype.kind == "f":
         if kind.kind != "f":
             raise ImportFailed(f"it holds floats, declared {kind}")
