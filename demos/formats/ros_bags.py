@@ -10,6 +10,7 @@ import bz2
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -220,7 +221,8 @@ class RosBag:
             self.topics += topics.values()
             yield from self._read(opened, topics)
         finally:
-            opened.close()
+            with suppress(Exception):  # of what it never understood, rosbags cannot let go
+                opened.close()
 
     def _read(self, opened: Any, topics: dict[tuple[str, str], Topic]) -> Iterator[Message]:
         messages = opened.messages()

@@ -162,16 +162,14 @@ class Array:
             raise ImportFailed(f"{self.place} has {len(self)} rows, {end} are asked for").with_hint(
                 "the episodes and the arrays are not of one dataset; copy it again"
             )
-        out = held.room(self.place, (end - start, *self.shape[1:]), self.dtype)
-        if start == end:
-            return out
         spans = [range(start // self.chunks[0], (end - 1) // self.chunks[0] + 1)]
         spans += [range(-(-s // c)) for s, c in zip(self.shape[1:], self.chunks[1:], strict=True)]
         if (many := math.prod(map(len, spans))) > MOST_CHUNKS:
             raise ImportFailed(f"{self.place} is cut into {many:,} chunks").with_hint(
                 "write it anew in larger chunks"
             )
-        for numbers in product(*spans):
+        out = held.room(self.place, (end - start, *self.shape[1:]), self.dtype)
+        for numbers in product(*spans) if start < end else ():
             chunk = self._chunk(numbers)
             if chunk is None:
                 chunk = np.broadcast_to(self.dtype.type(self.fill), self.chunks)
