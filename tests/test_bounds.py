@@ -41,6 +41,15 @@ def test_tables_count_together_for_as_long_as_somebody_has_them() -> None:
     assert len(view) == 1
 
 
+def test_what_is_kept_of_other_episodes_does_not_count() -> None:
+    kept = []
+    for _ in range(3):
+        with held.episode():
+            kept.append(held.room("table", (held.MOST_BYTES // 8 - 1,), np.float64))
+
+    assert len(kept) == 3
+
+
 def test_images_lie_in_a_file_and_are_no_less_true_when_their_memory_is_given_back() -> None:
     images = held.room("depth", (100, 200, 200), np.uint16)
     images[:] = np.arange(100, dtype=np.uint16)[:, None, None]

@@ -1,14 +1,18 @@
 """How much of a foreign source is held in memory at once: bounded, whatever it declares.
 
-Numbers that stand in a table are held in memory, and all that are held at one moment count
-together; images lie in a file. What an episode needs besides (converted, packed, compared after
-writing) is about three times its numbers, so that an import stays below 1 GB.
+Numbers that stand in a table are held in memory, and all that an episode holds at one moment
+count together; images lie in a file. What an episode needs besides (converted, packed, compared
+after writing) is about three times its numbers, so that an import stays below 1 GB.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +32,18 @@ MOST_COLUMNS = 2**16
 """What a table may have, as each column gets a name."""
 
 _SMALL = 2**22
-_held = 0
+_numbers = itertools.count()
+_sizes: ContextVar[dict[int, int]] = ContextVar("_sizes", default={})  # noqa: B039 (outside of all)
+
+
+@contextmanager
+def episode() -> Iterator[None]:
+    """Count anew inside: what somebody keeps of other episodes is none of this one's."""
+    before = _sizes.set({})
+    try:
+        yield
+    finally:
+        _sizes.reset(before)
 
 
 def room(what: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Values:
@@ -42,14 +57,15 @@ def room(what: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Values:
         return in_a_file(shape, dtype)
     if len(shape) == 2:
         few_columns(what, shape[1])
-    bounded(what, size + _held, MOST_BYTES)
+    bounded(what, size + sum(list(_sizes.get().values())), MOST_BYTES)
     return counted(np.empty(shape, dtype))
 
 
 def counted(values: Values) -> Values:
     """Let an array count as held until nobody needs it."""
-    _count(values.nbytes)
-    weakref.finalize(values, _count, -values.nbytes)
+    sizes, number = _sizes.get(), next(_numbers)
+    sizes[number] = values.nbytes
+    weakref.finalize(values, sizes.pop, number)
     return values
 
 
@@ -68,8 +84,3 @@ def few_columns(what: str, columns: int) -> None:
         raise ImportFailed(
             f"{what} has {columns:,} columns, {MOST_COLUMNS:,} channels are the most"
         ).with_hint("write what is no list of channels with three axes or more")
-
-
-def _count(size: int) -> None:
-    global _held
-    _held += size
