@@ -270,7 +270,8 @@ def _base(values: Any) -> Columns:
 
 def _placeholder(place: str, values: Any, state: Any) -> bool:
     """Unitree's converter fills velocities with zeros."""
-    return place != _ACTION and not values.any() and bool(np.ptp(state, axis=0).any())
+    with np.errstate(invalid="ignore"):  # NaN is no zero
+        return place != _ACTION and not values.any() and bool(np.ptp(state, axis=0).any())
 
 
 def _videos(source: EpisodeFile, clock: Ticks) -> dict[str, VideoFile]:
