@@ -30,7 +30,7 @@ tests: .venv/ready
 interop: .venv-lerobot/ready
 	HF_HUB_OFFLINE=1 .venv-lerobot/bin/pytest -m "$(MARKS)" --durations=5 tests/interop
 
-# hundreds of harmed files of every format; half an hour
+# a thousand harmed recordings of every format, imported under watch; an hour and a half
 fuzz: .venv/ready
 	$(BIN)/pytest -m fuzz --durations=15
 

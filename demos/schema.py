@@ -59,6 +59,8 @@ RECORDS: dict[str, type[Record]] = {
 }
 """Every record that is published, by the name of its schema."""
 
+_MOST_YAML_BYTES, _MOST_YAML_VALUES = 1_000_000, 200_000
+
 _UPGRADES: dict[str, dict[int, Upgrade]] = {
     # version 2 may say how sources speak of the body; version 1 says nothing of them
     "embodiment": {1: lambda old: {**old, "version": 2}},
@@ -95,14 +97,41 @@ def read_yaml(record: type[R], content: bytes, *, where: str) -> R:
 # records are frozen, so that the same bytes may give the same record
 @lru_cache(maxsize=64)
 def _read_yaml(record: type[R], content: bytes, where: str) -> R:
+    return validate(record, plain_yaml(content, where=where), where=where)
+
+
+def plain_yaml(content: bytes, *, where: str) -> object:
+    """Read YAML that is small, and small also when its aliases are spelt out.
+
+    Raises SchemaMismatch.
+    """
+    if len(content) > _MOST_YAML_BYTES:
+        raise SchemaMismatch(f"{where} has {len(content)} bytes of YAML").with_hint(
+            f"at most {_MOST_YAML_BYTES:,} are read; is it the file that was meant?"
+        )
     try:
-        plain = yaml.safe_load(content)
+        plain: object = yaml.safe_load(content)
+        _refuse_endless(plain)
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise SchemaMismatch(f"{where} is not YAML: {reason}").with_hint(
             "mend the file; `schemas/README.md` shows the layout"
         ) from error
-    return validate(record, plain, where=where)
+    return plain
+
+
+def _refuse_endless(plain: object) -> None:
+    """Raise ValueError where aliases, which may hold one another, stand for very many values."""
+    waiting, seen = [plain], 0
+    while waiting:
+        seen += 1
+        if seen > _MOST_YAML_VALUES:
+            raise ValueError(f"it stands for more than {_MOST_YAML_VALUES:,} values")
+        here = waiting.pop()
+        if isinstance(here, dict):
+            waiting += [*here, *here.values()]
+        elif isinstance(here, list):
+            waiting += here
 
 
 def validate(record: type[R], plain: object, *, where: str) -> R:

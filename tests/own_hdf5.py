@@ -1,6 +1,6 @@
 """HDF5 files that a test has just written itself are opened without a process of their own.
 
-What a foreign file may do to that process is tested in `test_hdf5.py` and `test_fuzz_hdf5.py`.
+What a foreign file may do to that process is tested in `test_hdf5.py` and `fuzz/`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 
 from demos.errors import ImportFailed
 from demos.formats import hdf5
-from demos.formats.hdf5_disk import Disk
+from demos.store.hdf5_disk import Disk
 
 
 @pytest.fixture(scope="module")

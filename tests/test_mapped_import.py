@@ -640,3 +640,17 @@ def test_a_schema_mismatch_is_an_import_that_failed(tmp_path: Path) -> None:
 
     assert isinstance(caught.value.__cause__, SchemaMismatch)
     assert "schemas/mappings" in caught.value.hint
+
+
+def test_a_file_that_is_damaged_is_refused_and_the_rest_goes_in(tmp_path: Path) -> None:
+    recorded(tmp_path, "run_1.h5")
+    (tmp_path / "run_2.h5").write_bytes(b"\x89HDF\r\n\x1a\n not whole")
+    (tmp_path / "run_3.h5").write_text("no HDF5")
+
+    one, two, three = items(told(tmp_path))
+
+    assert isinstance(one, Found)
+    assert isinstance(two, Refused)
+    assert isinstance(three, Refused)
+    assert two.hint
+    assert "no HDF5 file" in three.reason

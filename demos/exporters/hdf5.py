@@ -14,9 +14,9 @@ from demos import labels
 from demos.errors import Damaged
 from demos.exporters import Choices, Chosen, LeftOut, Written, attempt, exporters
 from demos.formats.episode_file import Writing, begin, labels_text
-from demos.formats.hdf5_disk import Disk
 from demos.model import Camera, Episode
 from demos.schema import dump
+from demos.store.hdf5_disk import Disk
 
 
 @exporters.adding("hdf5")

@@ -24,10 +24,10 @@ from demos.exporters import (
     attempt,
     exporters,
 )
-from demos.formats.hdf5_disk import Disk
 from demos.formats.names import word
 from demos.formats.robomimic import IMAGE, INFO, STREAM
 from demos.model import Camera, Episode, Nanoseconds, Stream, StreamInfo
+from demos.store.hdf5_disk import Disk
 
 _GZIP_LEVEL = 4
 _IMAGES_AT_ONCE = 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from demos.formats.names import word
 from demos.formats.notes import Notes
 from demos.formats.poses import CHANNELS, UNITS
 from demos.formats.sitting import Sitting
-from demos.formats.steps import Ticks
+from demos.formats.steps import Ticks, refuse_endless
 from demos.model import Stream
 from demos.provenance import sha256_file
 
@@ -137,7 +138,7 @@ def _pieces(run: Run) -> Iterator[_Piece]:
             yield piece
     for place, table in run.tables.items():
         if place not in used:
-            values = table.reshape(len(table), -1)
+            values = table.reshape(len(table), math.prod(table.shape[1:]))
             name = place.replace("/", ".")
             yield _Piece(_columns(values, name, place), _group(place))
 
@@ -310,6 +311,7 @@ def _stamps(file: Any, notes: Notes) -> Table | None:
 
 def _count(file: Any, places: Sequence[str], stamps: Table | None) -> int:
     if stamps is not None and stamps.ndim == 1 and len(stamps):
+        refuse_endless(len(stamps))
         return len(stamps)
     shapes = (hdf5.dataset(file, place).shape for place in places)
     lengths = Counter(shape[0] for shape in shapes if shape and shape[0])
@@ -317,7 +319,9 @@ def _count(file: Any, places: Sequence[str], stamps: Table | None) -> int:
         raise ImportFailed("the episode has no row").with_hint(
             "copy the file again from its source, or leave this episode out"
         )
-    return int(lengths.most_common(1)[0][0])
+    rows = int(lengths.most_common(1)[0][0])
+    refuse_endless(rows)
+    return rows
 
 
 def _table(file: Any, place: str, rows: int, notes: Notes) -> Table | None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from demos.errors import ImportFailed
+from demos.errors import ImportFailed, SchemaMismatch
 from demos.formats.files import is_pointer
+from demos.schema import plain_yaml
 
 MAGIC_MCAP = b"\x89MCAP0\r\n"
 _MAGIC_ROS1 = b"#ROSBAG V2.0"
 _MAGIC_SQLITE = b"SQLite format 3\0"
-_METADATA = "metadata.yaml"
-_LARGEST_METADATA = 2**24
+METADATA = "metadata.yaml"
 
 Kind = Literal["mcap", "db3", "bag"]
 _STORAGES: dict[str, Kind] = {"mcap": "mcap", "sqlite3": "db3"}
@@ -91,12 +91,9 @@ def bag_at(path: Path) -> BagFiles:
 
 def _metadata(folder: Path) -> dict[str, Any]:
     """Read what `metadata.yaml` says of a rosbag2 folder; empty where it says nothing of one."""
-    import yaml
-
     try:
-        with (folder / _METADATA).open("rb") as file:
-            told = yaml.safe_load(file.read(_LARGEST_METADATA))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        told = plain_yaml((folder / METADATA).read_bytes(), where=METADATA)
+    except (OSError, ValueError, SchemaMismatch):
         return {}
     about = told.get("rosbag2_bagfile_information") if isinstance(told, dict) else None
     return about if isinstance(about, dict) else {}
@@ -105,9 +102,9 @@ def _metadata(folder: Path) -> dict[str, Any]:
 def _storage_of(folder: Path) -> str:
     """Return the storage that a rosbag2 folder names (`mcap`, `sqlite3`); empty for none."""
     try:
-        if not (folder / _METADATA).is_file():
+        if not (folder / METADATA).is_file():
             return ""
-        with (folder / _METADATA).open("rb") as file:
+        with (folder / METADATA).open("rb") as file:
             head = file.read(65536)
     except (OSError, ValueError):
         return ""

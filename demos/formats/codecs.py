@@ -15,7 +15,7 @@ import numpy.typing as npt
 from demos.errors import ImportFailed, MissingExtra
 
 JPEG_XL = "imagecodecs_jpegxl"
-LARGEST_CHUNK = 256_000_000
+LARGEST_CHUNK = 2**27
 _COPY_AGAIN = "the file is damaged or was changed; copy it again from its source"
 
 

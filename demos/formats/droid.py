@@ -18,6 +18,7 @@ from typing import Any
 from demos.errors import ImportFailed
 from demos.formats import hdf5
 from demos.formats.names import word
+from demos.formats.steps import refuse_endless
 
 TRAJECTORY = "trajectory.h5"
 OUTCOMES = ("success", "failure")
@@ -219,6 +220,7 @@ def steps(file: Any, places: Iterable[str]) -> int:
         raise ImportFailed(f"{TRAJECTORY} holds no step").with_hint(
             "the recorder was stopped before it began; leave this trajectory out"
         )
+    refuse_endless(count)
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,7 +181,7 @@ def _is_stamp(place: str, table: npt.NDArray[Any]) -> bool:
 
 def _columns(place: str, table: npt.NDArray[Any], run: Trajectory) -> Columns:
     known = layout.meaning(place)
-    values = table.reshape(len(table), -1)
+    values = table.reshape(len(table), math.prod(table.shape[1:]))
     width = values.shape[1]
     channels = known.channels if known else None
     if known and channels is None:

@@ -33,6 +33,7 @@ import numpy.typing as npt
 from demos.errors import ImportFailed, NewerVersion
 from demos.formats import hdf5
 from demos.model import Camera, Label, Manifest, Record, Session, Stream
+from demos.model.bulk import slabs
 from demos.schema import dump, read, validate
 
 FORMAT, VERSION = "demos-episodes", 1
@@ -42,8 +43,6 @@ ABOUT = (
     "of a playable video, time_ns a stamp an image. manifest, session and labels are JSON."
 )
 STAMPS = ("time_ns", "source_time_ns", "arrival_ns")
-MOST_BYTES = 2**32
-"""What one stream may have, as it is read whole."""
 
 _GZIP_LEVEL = 4
 _CHUNK_BYTES = 2**20
@@ -135,13 +134,19 @@ class Writing:
                 "shuffle": True,
             }
         self.checksums[place] = sha256(values)
-        return self.group.create_dataset(place, data=values, track_times=False, **filters)
+        made = self.group.create_dataset(
+            place, values.shape, values.dtype, track_times=False, **filters
+        )
+        for first, part in slabs(values) if values.ndim else ():
+            made[first : first + len(part)] = part
+        return made
 
 
 def sha256(values: npt.NDArray[Any]) -> str:
     """Hash an array: its dtype, its shape and its bytes in C order."""
     digest = hashlib.sha256(f"{values.dtype.str} {values.shape}\n".encode())
-    digest.update(np.ascontiguousarray(values).tobytes())
+    for _, rows in slabs(np.atleast_1d(np.ascontiguousarray(values))):
+        digest.update(rows.tobytes())
     return digest.hexdigest()
 
 
@@ -194,7 +199,7 @@ class Reading:
 
     def array(self, place: str) -> npt.NDArray[Any]:
         """Read an array whole."""
-        values = hdf5.array(self.file, f"{self.place}/{place}", most_bytes=MOST_BYTES)
+        values = hdf5.array(self.file, f"{self.place}/{place}")
         if self.checksums.get(place) != sha256(values):
             raise _damaged(f"{place} is not what was written")
         return values

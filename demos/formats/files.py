@@ -1,4 +1,4 @@
-"""Open the files of a foreign folder: JSON, JSON lines, parquet; or say why that cannot be.
+"""Open the files of a foreign folder: JSON, JSON lines; or say why that cannot be.
 
 Every function takes the folder and a path below it, so that errors name the place as its owner
 knows it. Raises ImportFailed, always with a hint.
@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from demos.errors import ImportFailed
+
+MOST_TEXT_BYTES = 2**27
+"""What one file of JSON may have."""
+
+MOST_JSON_BYTES = 2**29
+"""What the values of one file of JSON may take in memory, which is many times their text."""
+
+_MOST_METADATA_BYTES = 2**27
 
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LICENCES = {
@@ -82,8 +90,7 @@ def file_within(root: Path, place: str) -> Path:
 
 def json_object(root: Path, place: str) -> dict[str, Any]:
     """Read a JSON file that holds one object."""
-    content = whole_file(root, place).read_bytes()
-    plain = json_value(content, place)
+    plain = json_value(text_of(root, place), place, most=_MOST_METADATA_BYTES)
     if not isinstance(plain, dict):
         raise ImportFailed(f"{place} holds {type(plain).__name__}, not an object").with_hint(
             _COPY_AGAIN
@@ -93,7 +100,7 @@ def json_object(root: Path, place: str) -> dict[str, Any]:
 
 def json_list(root: Path, place: str) -> list[Any]:
     """Read a JSON file that holds one list."""
-    plain = json_value(whole_file(root, place).read_bytes(), place)
+    plain = json_value(text_of(root, place), place, most=_MOST_METADATA_BYTES)
     if not isinstance(plain, list):
         raise ImportFailed(f"{place} holds {type(plain).__name__}, not a list").with_hint(
             _COPY_AGAIN
@@ -103,7 +110,8 @@ def json_list(root: Path, place: str) -> list[Any]:
 
 def json_lines(root: Path, place: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Read a file of one JSON object a line: the objects, and what was wrong with the rest."""
-    content = whole_file(root, place).read_bytes()
+    content = text_of(root, place)
+    _refuse_crowded(content, place)
     rows, problems = [], []
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():
@@ -120,47 +128,17 @@ def json_lines(root: Path, place: str) -> tuple[list[dict[str, Any]], list[str]]
     return rows, problems
 
 
-def parquet_table(
-    root: Path, place: str, episode: int | None = None, *, keep: Callable[[str], bool] | None = None
-) -> Any:
-    """Read a parquet file as a `pyarrow.Table`; of one episode only, where `episode` is given."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def plain_json(value: object, depth: int = 100) -> Any:
+    """Return a value as JSON can hold it: NaN becomes null, the unknown becomes text.
 
-    path = whole_file(root, place)
-    chosen = None if episode is None else [("episode_index", "==", episode)]
-    try:
-        names = pq.read_schema(path).names
-        columns = None if keep is None else [name for name in names if keep(name)]
-        # not memory-mapped: a file that shrinks under a map kills the process
-        return pq.read_table(path, columns=columns, filters=chosen, partitioning=None)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200].replace(str(path), place)
-        raise ImportFailed(f"{place} is not a whole parquet file: {reason}").with_hint(
-            _COPY_AGAIN
-        ) from error
-
-
-def parquet_rows(
-    root: Path, place: str, keep: Callable[[str], bool] | None = None
-) -> list[dict[str, Any]]:
-    """Read the rows of a small parquet file as plain values, columns chosen by name."""
-    table = parquet_table(root, place, keep=keep)
-    try:
-        rows: list[dict[str, Any]] = table.to_pylist()
-    except (ValueError, TypeError, OverflowError, UnicodeDecodeError) as error:
-        raise ImportFailed(f"{place} holds values that cannot be read: {error}").with_hint(
-            _COPY_AGAIN
-        ) from error
-    return rows
-
-
-def plain_json(value: object) -> Any:
-    """Return a value as JSON can hold it: NaN becomes null, the unknown becomes text."""
+    What is nested deeper than `depth` becomes null, too.
+    """
+    if not depth:
+        return None
     if isinstance(value, Mapping):
-        return {str(key): plain_json(part) for key, part in value.items()}
+        return {str(key): plain_json(part, depth - 1) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_json(part) for part in value]
+        return [plain_json(part, depth - 1) for part in value]
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None
     return value if isinstance(value, str | int | bool | None) else str(value)
@@ -195,12 +173,37 @@ def _head(path: Path) -> str:
         return ""
 
 
-def json_value(content: bytes, place: str) -> object:
-    """Parse JSON; NaN and infinities become null."""
+def text_of(root: Path, place: str) -> bytes:
+    """Read a file of text whole, of at most `MOST_TEXT_BYTES`."""
+    path = whole_file(root, place)
+    if (size := path.stat().st_size) > MOST_TEXT_BYTES:
+        raise ImportFailed(
+            f"{place} has {size / 1e6:,.0f} MB of text, {MOST_TEXT_BYTES / 1e6:,.0f} are read"
+        ).with_hint("it is not what such a file holds; if it is, split the recording")
+    return path.read_bytes()
+
+
+def json_value(content: bytes, place: str, *, most: int = MOST_JSON_BYTES) -> object:
+    """Parse JSON whose values take at most `most` bytes; NaN and infinities become null."""
+    _refuse_crowded(content, place, most)
     try:
         plain = json.loads(content, parse_constant=lambda _: None)
         # a lone surrogate is JSON, but no text that can be written again
-        json.dumps(plain, ensure_ascii=False).encode()
+        if b"\\u" in content or not content.isascii():
+            json.dumps(plain, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ImportFailed(f"{place} is not JSON: {error}").with_hint(_COPY_AGAIN) from error
     return plain
+
+
+def _refuse_crowded(content: bytes, place: str, most: int = MOST_JSON_BYTES) -> None:
+    """Refuse JSON of very many small values, by what CPython's objects take."""
+    size = len(content) + sum(
+        bytes_each * content.count(sign)
+        for sign, bytes_each in ((b"[", 64), (b"{", 200), (b",", 32), (b'"', 30))
+    )
+    if size > most:
+        raise ImportFailed(
+            f"{place} holds values that would take {size / 1e6:,.0f} MB of memory, "
+            f"{most / 1e6:,.0f} are the most"
+        ).with_hint("split the recording into shorter episodes")

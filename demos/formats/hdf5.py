@@ -6,13 +6,14 @@ other files of the machine, are refused. Raises ImportFailed, always with a hint
 
 libhdf5 does not merely fail on some damaged files, it ends the process (one in about 2000 files
 with a few bytes changed, libhdf5 2.0). So each file is looked through in a process of its own
-before this one opens it.
+before this one opens it (`hdf5_rehearsal`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,8 +28,8 @@ import numpy.typing as npt
 from demos.errors import DemosError, ImportFailed
 from demos.formats.files import whole_file
 
-MOST_BYTES = 2**29
-"""What one array, one row or one chunk may have: 29 s of 480x640 depth images at 30 Hz."""
+MOST_BYTES = 2**27
+"""What one row, one chunk, or the texts of one dataset may have; `held` bounds arrays."""
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MOST_LISTED = 2000
@@ -137,18 +138,22 @@ def dataset(file: Any, place: str) -> Any:
     return found
 
 
-def array(file: Any, place: str, *, most_bytes: int | None = None) -> npt.NDArray[Any]:
+def array(file: Any, place: str) -> npt.NDArray[Any]:
     """Read numbers whole: the dataset's own shape and dtype, in the machine's byte order.
 
-    `most_bytes` None: no more than MOST_BYTES.
+    Images (three axes or more) that are many come in a file, mapped: `demos.model.bulk`.
     """
+    # not above: the process that looks through a file first imports this module, and no more
+    from demos.formats import held
+    from demos.model.bulk import give_back
+
     found = _numbers(file, place)
-    _bounded(place, found.size * found.dtype.itemsize, "it", most_bytes)
-    values = np.empty(found.shape, found.dtype.newbyteorder("="))
+    values = held.room(place, found.shape, found.dtype.newbyteorder("="))
     if found.ndim == 0:
         values[()] = _read(found, place, ())
     for block in _blocks(found):
         values[block] = _read(found, place, block)
+        give_back(values)
     return values
 
 
@@ -216,7 +221,8 @@ def texts(file: Any, place: str) -> list[str]:
     import h5py
 
     found = dataset(file, place)
-    _bounded(place, found.size * found.dtype.itemsize, "it")
+    # a text in Python takes 60 bytes besides its letters
+    _bounded(place, found.size * (found.dtype.itemsize + 60), "it")
     if h5py.check_string_dtype(found.dtype) is None:
         raise ImportFailed(f"{place} holds {found.dtype}, not text").with_hint(_COPY_AGAIN)
     try:
@@ -280,6 +286,8 @@ def _rehearsal(path: str, inode: int, modified_ns: int, size: int) -> frozenset[
         )
         if done.returncode == 0:
             return frozenset(json.loads(done.stdout))
+        if -done.returncode in (signal.SIGXCPU, signal.SIGKILL):
+            return "the HDF5 library does not come to an end with it"
     except subprocess.TimeoutExpired:
         return "the HDF5 library does not come to an end with it"
     except (OSError, ValueError) as error:
@@ -332,13 +340,16 @@ def _numbers(file: Any, place: str) -> Any:
 
 
 def _blocks(found: Any) -> Iterator[slice]:
-    """Cut the rows of a dataset into slices of about 4 MB, whole chunks where it has them."""
+    """Cut the rows of a dataset into slices of about 4 MB, whole chunks where it has them.
+
+    A chunk of which a part is asked for is unpacked whole, and again for the next part.
+    """
     if found.ndim == 0 or found.size == 0:
         return
     width = found.size // found.shape[0] * found.dtype.itemsize
     many = max(_BLOCK // max(width, 1), 1)
-    if found.chunks and many > found.chunks[0]:
-        many -= many % found.chunks[0]
+    if found.chunks and found.chunks[0] * width <= MOST_BYTES:
+        many = max(many - many % found.chunks[0], found.chunks[0])
     for start in range(0, found.shape[0], many):
         yield slice(start, start + many)
 
@@ -351,11 +362,10 @@ def _read(found: Any, place: str, part: Any) -> npt.NDArray[Any]:
         raise _damaged(place, error) from error
 
 
-def _bounded(place: str, size: int, what: str, most: int | None = None) -> None:
-    most = MOST_BYTES if most is None else most
-    if size > most:
+def _bounded(place: str, size: int, what: str) -> None:
+    if size > MOST_BYTES:
         raise ImportFailed(
-            f"{place} is too large: {what} has {size / 1e6:.0f} MB, {most / 1e6:.0f} are read"
+            f"{place} is too large: {what} has {size / 1e6:.0f} MB, {MOST_BYTES / 1e6:.0f} are read"
         ).with_hint("split the recording into episodes, images in chunks of one image")
 
 

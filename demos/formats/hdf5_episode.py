@@ -17,7 +17,7 @@ from demos.formats.files import plain_json
 from demos.formats.hdf5_images import LOSSY, SWAPPED, Encode, video
 from demos.formats.names import counted, word
 from demos.formats.notes import Notes
-from demos.formats.steps import Ticks, ticks
+from demos.formats.steps import Ticks, refuse_endless, ticks
 from demos.model import Stream, StreamInfo, VideoFile
 
 _SUFFIXES = frozenset({".hdf5", ".h5"})
@@ -73,6 +73,8 @@ class EpisodeFile:
         """Read numbers as (n, C), a column for plain rows. Raises ImportFailed."""
         self.used.add(place)
         values = hdf5.array(self.file, place)
+        if values.dtype == np.bool_:
+            values = values.astype(np.uint8)
         if values.ndim == 1:
             values = values[:, None]
         if values.ndim != 2 or not values.size:
@@ -173,7 +175,9 @@ def same_length(found: Iterable[tuple[str, int]]) -> int:
         raise ImportFailed(f"the datasets have different numbers of steps: {told}").with_hint(
             "the file was edited or cut short; copy it again from its source"
         )
-    return next(iter(lengths.values()))
+    steps = next(iter(lengths.values()))
+    refuse_endless(steps)
+    return steps
 
 
 def rows_of(file: Any, place: str, count: int, noun: str, notes: Notes) -> npt.NDArray[Any] | None:

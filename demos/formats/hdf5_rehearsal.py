@@ -1,13 +1,17 @@
-"""Look through an HDF5 file in a process of its own, which a damaged file may end."""
+"""Look through a foreign HDF5 file in a process that may end, before `hdf5` opens it."""
 
 from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from demos.errors import DemosError
 from demos.formats import hdf5
+
+_MOST_CPU_S = 15
+"""Damaged heaps keep libhdf5 busy for ever."""
 
 
 def rehearse(path: str) -> None:
@@ -22,6 +26,8 @@ def rehearse(path: str) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (8 * hdf5.MOST_BYTES, 8 * hdf5.MOST_BYTES))
+        seconds = _MOST_CPU_S + Path(path).stat().st_size // 10_000_000
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     found: list[str] = []
     with suppress(Exception), h5py.File(path, "r", locking=False) as file:

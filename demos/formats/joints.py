@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demos import mapping
+from demos.formats import held
 from demos.formats.sitting import Sitting
 from demos.formats.steps import Ticks
 from demos.mapping.conversion import assumed_joints
@@ -26,6 +27,7 @@ class Columns:
     """Columns of one meaning: values (n, C), a name and a unit per column, and what they say.
 
     `kept_as` names the stream of columns that the body does not know (`state`, `action`).
+    Raises ImportFailed for more columns than there are channels anywhere.
     """
 
     values: npt.NDArray[Any]
@@ -35,6 +37,9 @@ class Columns:
     kept_as: str
     semantics: str | None = None
     note: str = ""
+
+    def __post_init__(self) -> None:
+        held.few_columns(self.kept_as, len(self.channels))
 
 
 def joint_streams(

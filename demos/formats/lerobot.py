@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from demos.errors import DemosError, ImportFailed
-from demos.formats.files import json_lines, json_object, parquet_rows
+from demos.formats.files import json_lines, json_object
+from demos.formats.parquet import parquet_rows
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 INFO = "meta/info.json"

@@ -70,7 +70,8 @@ def hold_against(entry: Entry, steps: Steps, notes: Notes) -> None:
             notes.assumed.append(f"no column {key}: rows are in the order of recording")
             continue
         if not counts_on(key, numbers):
-            jumps = np.flatnonzero(np.diff(numbers) != 1)
+            with np.errstate(invalid="ignore", over="ignore"):
+                jumps = np.flatnonzero(np.diff(numbers) != 1)
             row = int(jumps[0]) + 1 if len(jumps) else 0
             notes.find(
                 "rows",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import ImportFailed
-from demos.formats import hdf5
+from demos.formats import hdf5, held
 from demos.formats.hdf5_episode import nominal
 from demos.formats.hdf5_images import LOSSY, SWAPPED, Rgb, video
 from demos.formats.mapped_pictures import Filming, Reel
@@ -31,6 +32,7 @@ from demos.model import (
     Nanoseconds,
     VideoFile,
 )
+from demos.model.bulk import slabs
 from demos.provenance import sha256_file
 
 _LATEST_NS = 2**62
@@ -196,7 +198,8 @@ class MappedGroup:
         if values.ndim == 0:
             raise ImportFailed(f"{path} is one number, not one a sample").with_hint(LOOK)
         self.digest.update(f"{path} {values.dtype.str} {values.shape}\n".encode())
-        self.digest.update(np.ascontiguousarray(values).tobytes())
+        for _, rows in slabs(np.ascontiguousarray(values)):
+            self.digest.update(rows.tobytes())
         return values
 
     def _names(self, path: str, width: int) -> list[str]:
@@ -216,12 +219,14 @@ class MappedGroup:
     def _stamps(self, clock: MappedClock) -> Nanoseconds:
         """Read stamps as (n,) ns of the source's own time. Raises ImportFailed."""
         raw = self._numbers(clock.path)
-        raw = raw.reshape(len(raw), -1)
+        raw = raw.reshape(len(raw), math.prod(raw.shape[1:]))
         if raw.shape[1] != 1 or raw.dtype.kind not in "iuf":
             raise ImportFailed(
                 f"{clock.path} is no list of stamps: {raw.dtype} {raw.shape}"
             ).with_hint(LOOK)
         column, factor = raw[:, 0], PER_UNIT[clock.unit]
+        if column.dtype.kind == "f":
+            column = column.astype(np.float64)
         largest = _LATEST_NS // factor
         # NaN fails both comparisons
         if not bool(((column >= -largest) & (column <= largest)).all()):
@@ -231,9 +236,10 @@ class MappedGroup:
         if column.dtype.kind != "f":
             return column.astype(np.int64) * factor
         # the whole part by itself: seconds since 1970 in ns do not fit into float64
-        whole = np.floor(column.astype(np.float64))
-        rest = np.rint((column.astype(np.float64) - whole) * factor)
-        return whole.astype(np.int64) * factor + rest.astype(np.int64)
+        whole = np.floor(column)
+        rest = np.rint((column - whole) * factor)
+        stamps: Nanoseconds = whole.astype(np.int64) * factor + rest.astype(np.int64)
+        return stamps
 
     def _compound(self, place: str) -> tuple[Any, str] | None:
         """Return the compound dataset of which `place` is a field, and the field's name."""
@@ -249,12 +255,9 @@ def _field(found: Any, name: str) -> npt.NDArray[Any]:
     kind = found.dtype[name]
     if kind.base.kind not in "biuf" or kind.base.itemsize > 8 or found.ndim != 1:
         raise ImportFailed(f"the field {name} holds {kind}, not plain numbers").with_hint(LOOK)
-    if found.size * kind.itemsize > hdf5.MOST_BYTES:
-        raise ImportFailed(f"the field {name} is too large to be read").with_hint(
-            "split the recording into episodes"
-        )
+    held.bounded(f"the field {name}", found.size * found.dtype.itemsize)
     try:
-        values = np.ascontiguousarray(found[name])
+        values = held.counted(np.ascontiguousarray(found[name]))
     except Exception as error:
         raise ImportFailed(f"the field {name} cannot be read: {error}").with_hint(LOOK) from error
     return values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -20,8 +20,9 @@ from demos.errors import ImportFailed
 from demos.formats.hdf5_images import LOSSY
 from demos.formats.messages import Lacking, raw_bytes
 from demos.formats.notes import Notes
+from demos.formats.pictures import Spool
 from demos.formats.ros_clocks import Clock
-from demos.formats.ros_pictures import DEPTH, Film, Pictures, Spool, encoded_kind, pixels
+from demos.formats.ros_pictures import DEPTH, Film, Pictures, encoded_kind, pixels
 from demos.formats.steps import Ticks
 from demos.model import CameraInfo, MappedCamera, MappedClock, VideoFile
 

@@ -14,9 +14,10 @@ from demos.errors import DemosError, ImportFailed
 from demos.formats.mapped_pictures import Reel, depth_of
 from demos.formats.mapped_streams import picked, word_of
 from demos.formats.messages import Lacking, Step, at, moment_ns, vector
+from demos.formats.pictures import Spool
 from demos.formats.ros_bags import MOST_BYTES, Message
 from demos.formats.ros_clocks import Clock, Moments
-from demos.formats.ros_pictures import Pictures, Spool
+from demos.formats.ros_pictures import Pictures
 from demos.formats.ros_rows import Vectors
 from demos.model import MappedClock, MappingFile
 

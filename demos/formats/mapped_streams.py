@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -38,7 +39,7 @@ def table(parts: Sequence[npt.NDArray[Any]], said: MappedStream, name: str) -> n
         raise ImportFailed(
             f"the parts of {name} cannot be joined: one has three axes or more"
         ).with_hint(LOOK)
-    values = np.hstack([part.reshape(len(part), -1) for part in parts])
+    values = np.hstack([part.reshape(len(part), math.prod(part.shape[1:])) for part in parts])
     if said.columns and max(said.columns) >= values.shape[1]:
         raise ImportFailed(
             f"{name} has {values.shape[1]} columns, column {max(said.columns)} is asked for"

@@ -7,16 +7,22 @@ is what was recorded, and every image is reached at once. Players on the web do 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+import os
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, overload
+from typing import BinaryIO, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from demos.errors import ImportFailed
 from demos.formats.files import whole_file
 from demos.formats.lerobot import filled
 
 _TICKS_PER_S = 90_000
+_MOST_PIXELS = 2**25
 _KINDS = {b"\x89PNG\r\n\x1a\n": "png_pipe", b"\xff\xd8\xff": "jpeg_pipe"}
 _HINT = "write the images of the camera anew, all PNG or all JPEG, of one size, and import again"
 
@@ -38,6 +44,45 @@ class Pictures(Sequence[bytes]):
         if isinstance(index, slice):
             return [self._read(n) for n in range(self._length)[index]]
         return self._read(range(self._length)[index])
+
+
+class Spool(Sequence[bytes]):
+    """Byte strings in a file, one after the other; only where they lie is kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.order: npt.NDArray[np.int64] | None = None
+        self._file: BinaryIO = path.open("w+b")
+        self._ends = array("q", [0])
+
+    def append(self, data: bytes) -> None:
+        """Put one at the end."""
+        self._file.write(data)
+        self._ends.append(self._ends[-1] + len(data))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def flush(self) -> None:
+        """Let others read what was put here."""
+        self._file.flush()
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = index if self.order is None else int(self.order[index])
+        start, end = self._ends[number], self._ends[number + 1]
+        return os.pread(self._file.fileno(), end - start, start)
 
 
 def stated(image: bytes) -> tuple[str, int, int]:
@@ -64,21 +109,30 @@ def stated(image: bytes) -> tuple[str, int, int]:
     return kind.removesuffix("_pipe"), width, height
 
 
-def pictures(column: Any, root: Path) -> list[bytes]:
-    """Return the encoded images of a column {bytes, path}, read from files where they are not in.
+def spooled(cells: Iterable[object], root: Path, path: Path) -> Spool:
+    """Put the encoded images of cells {bytes, path} into a file, read from files where they are so.
 
     Raises ImportFailed for a row without an image.
     """
-    found = []
-    for row, cell in enumerate(column.to_pylist()):
-        held = cell if isinstance(cell, Mapping) else {"bytes": cell}
-        content, place = held.get("bytes"), held.get("path")
-        if not isinstance(content, bytes) and isinstance(place, str):
-            content = whole_file(root, filled(place.replace("{", "").replace("}", ""))).read_bytes()
-        if not isinstance(content, bytes):
-            raise ImportFailed(f"row {row} has no image").with_hint(_HINT)
-        found.append(content)
-    return found
+    spool = Spool(path)
+    try:
+        for row, cell in enumerate(cells):
+            spool.append(_content(row, cell, root))
+        spool.flush()
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+def _content(row: int, cell: object, root: Path) -> bytes:
+    said = cell if isinstance(cell, Mapping) else {"bytes": cell}
+    content, place = said.get("bytes"), said.get("path")
+    if not isinstance(content, bytes) and isinstance(place, str):
+        content = whole_file(root, filled(place.replace("{", "").replace("}", ""))).read_bytes()
+    if not isinstance(content, bytes):
+        raise ImportFailed(f"row {row} has no image").with_hint(_HINT)
+    return content
 
 
 def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> None:
@@ -94,6 +148,11 @@ def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> Non
         sizes = {_size(image, kind) for image in images}
         if len(sizes) != 1:
             raise ImportFailed(f"the images have {len(sizes)} sizes").with_hint(_HINT)
+        width, height, _ = size_of(images[0])
+        if width * height > _MOST_PIXELS:  # FFmpeg decodes the first to see what it is
+            raise ImportFailed(
+                f"the images cannot be read: they claim to be {width}x{height}"
+            ).with_hint(_HINT)
         with (
             av.open(io.BytesIO(images[0]), format=kind) as template,
             av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as video,

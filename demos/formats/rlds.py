@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import ImportFailed
+from demos.formats import held
 from demos.formats.files import plain_json
 from demos.formats.tf_example import Example, Feature, parse
 from demos.formats.tfds import STEPS, Field
+from demos.model.bulk import give_back
 
 MOST_METADATA = 100
 
@@ -154,6 +156,9 @@ def _array(each: Field, value: Feature) -> tuple[npt.NDArray[Any], list[str]]:
     if len(value) % width:
         raise ImportFailed(f"{len(value)} values are no rows of {width}")
     rows = value.reshape(-1, *each.shape)
+    if rows.ndim < 3:
+        held.few_columns(each.key, width)
+        held.bounded(each.key, rows.nbytes)
     if value.dtype.kind == "f":
         if kind.kind != "f":
             raise ImportFailed(f"it holds floats, declared {kind}")
@@ -176,10 +181,8 @@ def _packed(
 ) -> npt.NDArray[Any]:
     """Unpack tensors kept as bytes, plain or zlib; never to more than the shape says."""
     size, shape = width * kind.itemsize, each.shape or ()
-    if size * len(parts) > 500_000_000:
-        raise ImportFailed(f"it would have {size * len(parts) / 1e6:.0f} MB")
-    rows = []
-    for part in parts:
+    stacked = held.room("it", (len(parts), *shape), kind)
+    for row, part in enumerate(parts):
         content = bytes(part)
         if each.encoding == "zlib":
             try:
@@ -188,8 +191,8 @@ def _packed(
                 raise ImportFailed(f"it cannot be unpacked: {error}") from error
         if len(content) != size:
             raise ImportFailed(f"it has {len(content)} bytes a step, its shape needs {size}")
-        rows.append(np.frombuffer(content, kind.newbyteorder("<")).reshape(shape))
-    stacked = np.stack(rows) if rows else np.zeros((0, *shape), kind)
+        stacked[row] = np.frombuffer(content, kind.newbyteorder("<")).reshape(shape)
+    give_back(stacked)
     return stacked.astype(np.uint8 if kind.kind == "b" else kind, copy=False)
 
 

@@ -6,19 +6,26 @@ until there and says so in `broken`.
 
 from __future__ import annotations
 
+import bz2
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from demos.errors import DemosError, ImportFailed, require
-from demos.formats.bag_files import MAGIC_MCAP, BagFiles
+from demos.formats.bag_files import MAGIC_MCAP, METADATA, BagFiles
 from demos.formats.files import whole_file
 from demos.formats.ros_types import Topic
+from demos.schema import plain_yaml
 
-MOST_BYTES = 2**29
-"""Of one chunk, record or attachment: a damaged length must not fill the memory."""
+MOST_BYTES = 2**27
+"""Of one chunk, record, attachment or message: a damaged length must not fill the memory."""
+
+MOST_RECORDS = 500_000
+"""Of one chunk, each of which becomes an object; recorders write chunks of a few MB."""
 
 _LATEST_NS = 2**63
 _LANGUAGES = ("ros1msg", "ros2msg", "ros2idl")
@@ -134,6 +141,7 @@ class McapBag:
         breakup = require("mcap.stream_reader", extra="ros").breakup_chunk
         try:
             data = _inflated(record)
+            _refuse_crowded(data)
             record.data, record.compression, record.compressed_size = data, "", len(data)
             found: list[Any] = breakup(record)
         except Exception as error:  # noqa: BLE001  mcap, struct, lz4 and zstd raise dozens
@@ -167,6 +175,16 @@ def _inflated(chunk: Any) -> bytes:
     return data
 
 
+def _refuse_crowded(data: bytes) -> None:
+    """Walk the records of a chunk: opcode, length, content (MCAP specification, "Records")."""
+    place = count = 0
+    while place + 9 <= len(data):
+        place += 9 + int.from_bytes(data[place + 1 : place + 9], "little")
+        count += 1
+        if count > MOST_RECORDS:
+            raise ImportFailed(f"it holds more than {MOST_RECORDS:,} records")
+
+
 @dataclass(slots=True)
 class RosBag:
     """A rosbag2 database (`.db3`, or its folder) or a ROS 1 bag (`.bag`), opened by rosbags."""
@@ -184,8 +202,11 @@ class RosBag:
         module = "rosbags.rosbag1" if self.ros1 else "rosbags.rosbag2"
         reader = require(module, extra="ros").Reader
         try:
+            if (self.path / METADATA).is_file():  # before rosbags parses it, whatever it holds
+                plain_yaml((self.path / METADATA).read_bytes(), where=METADATA)
             opened = reader(self.path)
             opened.open()
+            _bound_unpacking(opened, ros1=self.ros1)
         except Exception as error:  # rosbags, apsw and yaml raise dozens of kinds
             raise _unreadable(self.path, error) from error
         try:
@@ -196,7 +217,8 @@ class RosBag:
             self.topics += topics.values()
             yield from self._read(opened, topics)
         finally:
-            opened.close()
+            with suppress(Exception):  # of what it never understood, rosbags cannot let go
+                opened.close()
 
     def _read(self, opened: Any, topics: dict[tuple[str, str], Topic]) -> Iterator[Message]:
         messages = opened.messages()
@@ -220,6 +242,37 @@ class RosBag:
         language = {"MSG": "ros2msg", "IDL": "ros2idl"}.get(connection.msgdef.format.name, "")
         text = connection.msgdef.data if language else ""
         return Topic(connection.topic, connection.msgtype, encoding, text, language)
+
+
+def _bound_unpacking(opened: Any, *, ros1: bool) -> None:
+    """Let rosbags unpack no chunk and read no message beyond `MOST_BYTES`."""
+    if not ros1:
+        for storage in getattr(opened.storage, "storages", [opened.storage]):
+            if (base := getattr(storage, "dbconn", None)) is not None:
+                base.limit(require("apsw", extra="ros").SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        return
+    lz4 = require("lz4.frame", extra="ros")
+    known = {bz2.decompress: bz2.BZ2Decompressor, lz4.decompress: lz4.LZ4FrameDecompressor}
+    for place, chunk in opened.chunks.items():
+        if chunk.datasize > MOST_BYTES:
+            raise ImportFailed(f"a chunk has {chunk.datasize:,} bytes").with_hint(
+                "record in smaller chunks: `rosbag record --chunksize`"
+            )
+        if (make := known.get(chunk.decompressor)) is not None:
+            opened.chunks[place] = chunk._replace(decompressor=partial(_unpacked, make))
+
+
+def _unpacked(make: Callable[[], Any], data: bytes) -> bytes:
+    unpacker, plain = make(), b""
+    while data:  # bzip2 data may be several streams, one behind the other
+        more: bytes = unpacker.decompress(data, MOST_BYTES + 1 - len(plain))
+        plain = plain + more if plain else more
+        if len(plain) > MOST_BYTES:
+            raise ImportFailed(f"a chunk holds more than {MOST_BYTES:,} bytes")
+        if not unpacker.eof:
+            raise ImportFailed("a chunk breaks off")
+        data, unpacker = unpacker.unused_data or b"", make()
+    return plain
 
 
 def _unreadable(path: Path, error: Exception) -> DemosError:

@@ -12,16 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from demos.errors import DemosError
+from demos.errors import DemosError, ImportFailed
 from demos.formats.mcap_own import KEY, Own, own
+from demos.formats.pictures import Spool
 from demos.formats.ros_bags import Bag, Message
 from demos.formats.ros_clocks import Moments
-from demos.formats.ros_pictures import DEPTH, Pictures, Spool, encoded_kind, pixels
+from demos.formats.ros_pictures import DEPTH, Pictures, encoded_kind, pixels
 from demos.formats.ros_rows import Joints, Vectors
 from demos.formats.ros_types import SCALARS, VIDEO, Topic, Types
 
 MOST_WORDS = 1000
 MOST_LETTERS = 2000
+MOST_NUMBERS_BYTES = 2**28
+"""What all messages but images may have: ten minutes of 30 joints at 500 Hz, and twice that."""
+
 _NAN4 = (float("nan"),) * 4
 
 
@@ -66,6 +70,7 @@ class Gathering:
     records: list[tuple[str, str]] = field(default_factory=list)
     _said: dict[str, Any] = field(default_factory=dict)
     _types: dict[bool, Types] = field(default_factory=dict)
+    _held: int = 0
 
     def read(self, bag: Bag) -> None:
         """Read every message of a bag once."""
@@ -85,6 +90,14 @@ class Gathering:
         """Close the files that images lie in."""
         for pictures in self.pictures.values():
             pictures.spool.close()
+
+    def _hold(self, size: int) -> None:
+        """Count the numbers that are held. Raises DemosError where they are too many."""
+        if self._held + size > MOST_NUMBERS_BYTES:
+            raise ImportFailed(
+                f"the numbers of the bag have more than {MOST_NUMBERS_BYTES / 1e6:.0f} MB"
+            ).with_hint("split the bag: `ros2 bag convert`, or `rosbag filter` by time")
+        self._held += size
 
     def _know(self, topic: Topic) -> None:
         if KEY in topic.about and (found := own(topic.about)) is not None:
@@ -118,12 +131,15 @@ class Gathering:
         """Take a JointState."""
         joints = self.joints.setdefault(message.topic.name, Joints())
         fields = (decoded.position, decoded.velocity, decoded.effort)
+        self._hold(24 * len(decoded.name))
         joints.add(message.log_ns, _stamp(decoded.header.stamp), decoded.name, *fields)
 
     def take_vector(self, message: Message, values: Any, frame: str, stamp_ns: int) -> None:
         """Take a message that is one vector."""
         held = self.vectors.setdefault((message.topic.name, message.topic.kind), Vectors())
-        held.add(message.log_ns, stamp_ns, np.asarray(values), frame)
+        array = np.asarray(values)
+        self._hold(array.nbytes)
+        held.add(message.log_ns, stamp_ns, array, frame)
 
     def take_array(self, message: Message, decoded: Any) -> None:
         """Take a MultiArray, its channels named as its layout labels them."""

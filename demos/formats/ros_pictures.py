@@ -6,19 +6,17 @@ when all of it is there, as the recorder would, with loss.
 
 from __future__ import annotations
 
-import os
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from demos.errors import ImportFailed
-from demos.formats.pictures import write_pictures
+from demos.formats.pictures import Spool, write_pictures
 from demos.formats.ros_clocks import Clock, Moments
 from demos.model import Nanoseconds
 
@@ -45,45 +43,6 @@ _DELIMITER = b"\x12\x00"
 
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 _LEAVE = "record it as JPEG, PNG, H.264, rgb8, bgr8, mono8 or 16UC1"
-
-
-class Spool(Sequence[bytes]):
-    """Byte strings in a file, one after the other; only where they lie is kept in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.order: npt.NDArray[np.int64] | None = None
-        self._file: BinaryIO = path.open("w+b")
-        self._ends = array("q", [0])
-
-    def append(self, data: bytes) -> None:
-        """Put one at the end."""
-        self._file.write(data)
-        self._ends.append(self._ends[-1] + len(data))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def flush(self) -> None:
-        """Let others read what was put here."""
-        self._file.flush()
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
-        if isinstance(index, slice):
-            return [self[n] for n in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        number = index if self.order is None else int(self.order[index])
-        start, end = self._ends[number], self._ends[number + 1]
-        return os.pread(self._file.fileno(), end - start, start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ from demos.model.records import Clock
 KEYS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 TOLERANCE_S = 1e-4
 """LeRobot's own tolerance between a timestamp and row / fps."""
+
+MOST_STEPS = 2_000_000
+"""What a table of one clock for all sensors may have: 11 hours at 50 Hz."""
 
 MOST_CHANGES = 1000
 """Words are kept in the manifest, one event a change."""
@@ -73,16 +77,14 @@ class Steps:
         return digest.hexdigest()
 
 
-def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:
-    """Read a `pyarrow.Table` of one episode's rows, leaving out the columns `leave`."""
+def read_steps(table: Any, fps: float) -> Steps:
+    """Read a `pyarrow.Table` of one episode's rows. Raises ImportFailed where they are too many."""
+    refuse_endless(table.num_rows)
     kept: dict[str, npt.NDArray[Any]] = {}
     words: dict[str, list[tuple[int, Any]]] = {}
     keys: dict[str, npt.NDArray[Any]] = {}
     lost: dict[str, str] = {}
-    left_out = set(leave)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if name in left_out:
-            continue
         try:
             values = numbers(column, name)
             if values is None:
@@ -93,7 +95,7 @@ def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:
             elif values.size == 0 and len(values):
                 lost[name] = "it has no values"
             elif name in KEYS:
-                keys[name] = values.reshape(len(values), -1)[:, 0]
+                keys[name] = values.reshape(len(values), math.prod(values.shape[1:]))[:, 0]
                 if name in ("frame_index", "index") and not counts_on(name, keys[name]):
                     kept[name] = values  # it says which rows are gone
             else:
@@ -106,9 +108,18 @@ def read_steps(table: Any, fps: float, *, leave: Iterable[str] = ()) -> Steps:
     return Steps(clock, kept, words, keys, lost)
 
 
+def refuse_endless(rows: int) -> None:
+    """Raise ImportFailed for an episode of more rows than a person can fill."""
+    if rows > MOST_STEPS:
+        raise ImportFailed(f"an episode has {rows:,} rows").with_hint(
+            f"no one demonstrates for days: at most {MOST_STEPS:,} are read"
+        )
+
+
 def counts_on(name: str, numbers: npt.NDArray[Any]) -> bool:
     """Say whether a column of row numbers goes up by one, `frame_index` from zero."""
-    whole = bool((np.diff(numbers) == 1).all())
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity counts nothing
+        whole = bool((np.diff(numbers) == 1).all())
     return whole and (name != "frame_index" or not len(numbers) or bool(numbers[0] == 0))
 
 

@@ -12,13 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from demos.errors import ImportFailed
+from demos.formats import held
 
+MOST_VALUES = 500_000
+"""What one key may hold of texts and images, each of which becomes an object."""
+
+_WINDOW = 2**22
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 Feature = npt.NDArray[np.float32] | npt.NDArray[np.int64] | list[memoryview]
 """Floats or whole numbers (n,), or n byte strings."""
@@ -82,7 +88,9 @@ def _feature(view: memoryview) -> Feature:
     found: Feature = []
     for number, part in _messages(view, {1, 2, 3}):
         if number == 1:
-            found = [value for _, value in _messages(part, {1})]
+            found = [value for _, value in islice(_messages(part, {1}), MOST_VALUES + 1)]
+            if len(found) > MOST_VALUES:
+                raise _odd(f"more than {MOST_VALUES:,} texts or images under one key")
         else:
             found = _floats(part) if number == 2 else _wholes(part)
     return found
@@ -111,13 +119,26 @@ def _joined(parts: list[npt.NDArray[Any]], kind: np.dtype[Any]) -> npt.NDArray[A
 
 
 def _varints(view: memoryview) -> npt.NDArray[np.int64]:
-    """Decode packed varints all at once: 7 bits a byte, lowest first, the last without bit 8."""
+    """Decode packed varints: 7 bits a byte, lowest first, the last without bit 8."""
     raw = np.frombuffer(view, np.uint8)
-    ends = np.flatnonzero(raw < 128)
     if not len(raw):
         return np.zeros(0, np.int64)
-    if not len(ends) or ends[-1] != len(raw) - 1:
+    if raw[-1] >= 128:
         raise _odd("a whole number that breaks off")
+    values = held.room("a list of whole numbers", (int(np.count_nonzero(raw < 128)),), np.int64)
+    place = done = 0
+    while place < len(raw):
+        window = raw[place : place + _WINDOW]
+        ends = np.flatnonzero(window < 128)
+        if not len(ends):
+            raise _odd("a whole number of more than 64 bits")
+        values[done : done + len(ends)] = _decoded(window, ends)
+        done, place = done + len(ends), place + int(ends[-1]) + 1
+    return values
+
+
+def _decoded(raw: npt.NDArray[np.uint8], ends: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+    """Decode the varints that end at `ends`, the first of which begins at 0."""
     starts = np.r_[0, ends[:-1] + 1]
     lengths = ends - starts + 1
     longest = int(lengths.max())

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import ImportFailed
-from demos.formats.files import json_value, whole_file
+from demos.formats.files import json_value, text_of
 
 TABLE = "data.json"
 CANNED_GOAL = "Pick up the red cup on the table."
@@ -27,7 +27,6 @@ CANNED_GOAL = "Pick up the red cup on the table."
 
 SIDES = ("left", "right")
 USUAL_HZ = 30.0
-_LARGEST_BYTES = 300_000_000
 _LARGEST_IDX = 10**8
 _EPISODE = re.compile(r"episode_(\d{1,9})")
 _ARM = (
@@ -99,12 +98,7 @@ def read_table(folder: Path) -> Table:
             f"{folder.name} has {images} images in colors/ but no data.json: "
             "the recorder crashed before it saved"
         ).with_hint("its joint values are lost with it: delete the folder and record it again")
-    path = whole_file(folder, TABLE)
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise ImportFailed(
-            f"{TABLE} has {path.stat().st_size / 1e6:.0f} MB, {_LARGEST_BYTES / 1e6:.0f} are read"
-        ).with_hint("cut the episode into shorter ones")
-    content = path.read_bytes()
+    content = text_of(folder, TABLE)
     closed = True
     try:
         plain = json_value(content, TABLE)
@@ -166,7 +160,7 @@ def numbers(table: Table, path: Sequence[str]) -> Numbers | None:
     Raises ImportFailed for anything but numbers, and for rows of different length.
     """
     rows: list[int] = []
-    values: list[list[float]] = []
+    values: list[npt.NDArray[np.float64]] = []
     for number, row in enumerate(table.rows):
         value: Any = row
         for key in path:
@@ -177,7 +171,7 @@ def numbers(table: Table, path: Sequence[str]) -> Numbers | None:
         if values and len(flat) != len(values[0]):
             raise _odd(path, f"{len(values[0])} values in one row and {len(flat)} in row {number}")
         rows.append(number)
-        values.append(flat)
+        values.append(np.array(flat, np.float64))
     if not values:
         return None
     return Numbers(np.array(rows, np.int64), np.array(values, np.float64))

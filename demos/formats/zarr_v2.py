@@ -24,11 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.errors import ImportFailed
+from demos.formats import held
 from demos.formats.codecs import CODECS, JPEG_XL, LARGEST_CHUNK, jpeg_xl, unpacked
 from demos.formats.files import file_within, json_value
+from demos.model.bulk import give_back
 
 ARRAY = ".zarray"
-LARGEST_READ = 500_000_000
 MOST_CHUNKS = 1_000_000
 _COPY_AGAIN = "the file is damaged or was changed; copy it again from its source"
 _DTYPE = re.compile(r"[<>|][biuf][1248]")
@@ -161,22 +162,17 @@ class Array:
             raise ImportFailed(f"{self.place} has {len(self)} rows, {end} are asked for").with_hint(
                 "the episodes and the arrays are not of one dataset; copy it again"
             )
-        size = (end - start) * math.prod(self.shape[1:]) * self.dtype.itemsize
-        if size > LARGEST_READ:
-            raise _too_large(f"rows {start} to {end} of {self.place}", size, LARGEST_READ)
-        out = np.full((end - start, *self.shape[1:]), self.fill, self.dtype)
-        if start == end:
-            return out
         spans = [range(start // self.chunks[0], (end - 1) // self.chunks[0] + 1)]
         spans += [range(-(-s // c)) for s, c in zip(self.shape[1:], self.chunks[1:], strict=True)]
         if (many := math.prod(map(len, spans))) > MOST_CHUNKS:
             raise ImportFailed(f"{self.place} is cut into {many:,} chunks").with_hint(
                 "write it anew in larger chunks"
             )
-        for numbers in product(*spans):
+        out = held.room(self.place, (end - start, *self.shape[1:]), self.dtype)
+        for numbers in product(*spans) if start < end else ():
             chunk = self._chunk(numbers)
             if chunk is None:
-                continue
+                chunk = np.broadcast_to(self.dtype.type(self.fill), self.chunks)
             here = [n * c for n, c in zip(numbers, self.chunks, strict=True)]
             first, last = max(here[0], start), min(here[0] + self.chunks[0], end)
             inner = [slice(h, min(h + c, s)) for h, c, s in
@@ -184,6 +180,7 @@ class Array:
             cut = [slice(0, each.stop - each.start) for each in inner]
             part = chunk[(slice(first - here[0], last - here[0]), *cut)]
             out[(slice(first - start, last - start), *inner)] = part
+            give_back(out)
         return out
 
     def batches(self, start: int, end: int) -> Iterator[npt.NDArray[Any]]:

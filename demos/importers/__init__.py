@@ -107,8 +107,11 @@ class ImportReport:
 
 def attempt(name: str, build: Callable[[], Draft], of: int | None = None) -> Found | Refused:
     """Build one episode; whatever is wrong with it becomes a refusal, so that the rest goes in."""
+    from demos.formats import held
+
     try:
-        return Found(name, build(), of)
+        with held.episode():
+            return Found(name, build(), of)
     except DemosError as error:
         return Refused(name, str(error), error.hint or "look at the source")
     except Exception as error:  # noqa: BLE001  pyarrow, numpy and PyAV raise dozens of kinds
@@ -207,9 +210,11 @@ def import_source(
                 known[identity] = published.id
                 episodes.append((item.name, published.id))
                 findings += [(item.name, finding) for finding in draft.findings]
+            del draft  # or it would be held while the next one is read
+        called, total = item.name, item.of if isinstance(item, Found) else None
+        del item
         if progress is not None:
-            total = item.of if isinstance(item, Found) else None
-            progress(len(episodes) + len(skipped), total, item.name)
+            progress(len(episodes) + len(skipped), total, called)
     if not episodes and not before:
         raise _nothing(source, skipped, words["missing"])
     return ImportReport(
@@ -265,21 +270,28 @@ def locate(source: Path, format: str | None = None) -> tuple[str, Path, tuple[Re
 def _tried(path: Path, options: Options, format: str) -> dict[str, Ruling]:
     """Look at the numbers of the first episodes: what they say of the mapping to each body."""
     trials: dict[str, Trial] = {}
-    items = open_source(path, replace(options, numbers_only=True), format=format)
-    for found in islice((item for item in items if isinstance(item, Found)), TRIED):
-        draft = found.draft
-        if found.judged:
-            continue
-        name = draft.session.embodiment
-        if name not in trials:
-            try:
-                body = options.embodiment or embodiments.load(name, options.store)
-            except UnknownName:
-                continue
-            said = draft.facts.provenance.parameters.get("ignored", options.ignore)
-            trials[name] = Trial(body, tuple(said))
-        trials[name].add(draft.streams)
+    seen = 0
+    for item in open_source(path, replace(options, numbers_only=True), format=format):
+        if isinstance(item, Found):
+            seen += 1
+            if not item.judged:
+                _try(item.draft, options, trials)
+        del item  # or it would be held while the next one is read
+        if seen == TRIED:
+            break
     return {name: trial.ruling() for name, trial in trials.items() if trial.judges}
+
+
+def _try(draft: Draft, options: Options, trials: dict[str, Trial]) -> None:
+    name = draft.session.embodiment
+    if name not in trials:
+        try:
+            body = options.embodiment or embodiments.load(name, options.store)
+        except UnknownName:
+            return
+        said = draft.facts.provenance.parameters.get("ignored", options.ignore)
+        trials[name] = Trial(body, tuple(said))
+    trials[name].add(draft.streams)
 
 
 def _refuse_doubtful(source: Path, rulings: Mapping[str, Ruling]) -> None:

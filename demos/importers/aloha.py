@@ -259,7 +259,8 @@ def _base(values: Any) -> Columns:
 
 def _placeholder(place: str, values: Any, state: Any) -> bool:
     """Unitree's converter fills velocities with zeros."""
-    return place != _ACTION and not values.any() and bool(np.ptp(state, axis=0).any())
+    with np.errstate(invalid="ignore"):  # NaN is no zero
+        return place != _ACTION and not values.any() and bool(np.ptp(state, axis=0).any())
 
 
 def _videos(source: EpisodeFile, clock: Ticks) -> dict[str, VideoFile]:
@@ -277,7 +278,8 @@ def _hold_lengths_against(source: EpisodeFile, videos: Mapping[str, VideoFile]) 
     """compress_len has one row a camera in the recorder's order, which no file says."""
     from demos.store.video import index_file
 
-    told = {row.astype(np.int64).tobytes() for row in source.table("compress_len")}
+    with np.errstate(invalid="ignore"):  # NaN is the length of no image
+        told = {row.astype(np.int64).tobytes() for row in source.table("compress_len")}
     for name, made in videos.items():
         if made.info.codec != "mjpeg":
             continue

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -12,12 +15,13 @@ from typing import Any, ClassVar
 from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import lerobot as layout
-from demos.formats.files import is_pointer, licence, modified, parquet_table, whole_file
+from demos.formats.files import is_pointer, licence, modified, whole_file
 from demos.formats.joints import OPAQUE, Columns, joint_streams
 from demos.formats.lerobot_rows import channel_names, hold_against, kept_stream, repeated, words_of
 from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
-from demos.formats.pictures import pictures, write_pictures
+from demos.formats.parquet import parquet_cells, parquet_table, rows_of
+from demos.formats.pictures import spooled, write_pictures
 from demos.formats.segments import Packets, cut, is_mp4, packets_of, sha256_of, span_of
 from demos.formats.sitting import Sitting, sitting
 from demos.formats.steps import Steps, read_steps
@@ -31,7 +35,7 @@ from demos.model import (
     Stream,
     VideoFile,
 )
-from demos.provenance import sha256_bytes, sha256_file
+from demos.provenance import sha256_file
 
 _ROLES: dict[str, mapping.Role] = {"observation.state": "state", "action": "command"}
 _WHOLE_TABLE_BYTES = 64_000_000
@@ -105,19 +109,16 @@ class _Source:
     def rows(self, entry: layout.Entry) -> Any:
         """Read the rows of one episode; a v3.0 file that holds several is kept open if small."""
         if self.survey.info.version.startswith("v2"):
-            return parquet_table(self.root, entry.data)
+            return parquet_table(self.root, entry.data, keep=self._is_no_image)
         if (self.root / entry.data).stat().st_size > _WHOLE_TABLE_BYTES:
-            return parquet_table(self.root, entry.data, entry.index)
+            return parquet_table(self.root, entry.data, entry.index, keep=self._is_no_image)
         if self.table[0] != entry.data:
-            self.table = (entry.data, parquet_table(self.root, entry.data))
-        import pyarrow.compute as pc
+            self.table = (entry.data, parquet_table(self.root, entry.data, keep=self._is_no_image))
+        return rows_of(self.table[1], entry.index)
 
-        table = self.table[1]
-        if "episode_index" not in table.column_names:
-            raise ImportFailed(f"{entry.data} has no column episode_index").with_hint(
-                "copy the file again from its source"
-            )
-        return table.filter(pc.equal(table.column("episode_index"), entry.index))
+    def _is_no_image(self, column: str) -> bool:
+        feature = self.survey.info.features.get(column)
+        return feature is None or feature.dtype != "image"
 
     def clear(self) -> None:
         """Delete the videos cut out for the episode before."""
@@ -129,8 +130,7 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
     survey, notes = source.survey, Notes(assumed=list(source.sitting.assumed))
     info = survey.info
     columns = [name for name, f in info.features.items() if f.dtype == "image"]
-    table = source.rows(entry)
-    steps = read_steps(table, info.fps, leave=columns)
+    steps = read_steps(source.rows(entry), info.fps)
     if not len(steps):
         raise ImportFailed(f"{entry.data} has no row of {entry.name}").with_hint(
             "copy the file again from its source"
@@ -143,7 +143,7 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
     streams = _streams(source, steps, notes)
     videos = {} if source.options.numbers_only else _videos(source, entry, steps, notes)
     for name in () if source.options.numbers_only else columns:
-        if video := _pictures(source, entry, name, table, steps, notes):
+        if video := _pictures(source, entry, name, steps, notes):
             videos[name] = video
     instruction, labels, events = words_of(survey, entry, steps, notes)
     named: dict[str, VideoFile] = {}
@@ -317,31 +317,34 @@ def _video(
 
 
 def _pictures(
-    source: _Source, entry: layout.Entry, name: str, table: Any, steps: Steps, notes: Notes
+    source: _Source, entry: layout.Entry, name: str, steps: Steps, notes: Notes
 ) -> VideoFile | None:
     from demos.store.video import index_file
 
+    info, digest = source.survey.info, hashlib.sha256()
     path = source.scratch / f"{len(list(source.scratch.iterdir()))}.mp4"
+    episode = None if info.version.startswith("v2") else entry.index
     try:
-        if name not in table.column_names:
-            raise ImportFailed(f"{entry.data} has no column {name}")
-        images = pictures(table.column(name), source.root)
-        write_pictures(images, source.survey.info.fps, path)
+        cells = parquet_cells(source.root, entry.data, name, episode)
+        with closing(spooled(cells, source.root, path.with_suffix(".images"))) as images:
+            write_pictures(images, info.fps, path)
+            for image in images:
+                digest.update(image)
     except DemosError as error:
         notes.missing.append(f"video of {name}")
         stream = f"image.{_camera(source, name)}"
         notes.find("missing_video", f"no images of {name}: {error}", error.hint, stream=stream)
         return None
-    notes.sha256[f"{entry.data}#{entry.name}.{name}"] = sha256_bytes(b"".join(images))
+    notes.sha256[f"{entry.data}#{entry.name}.{name}"] = digest.hexdigest()
     index, ticks = index_file(path), steps.ticks
-    info = CameraInfo(
+    camera = CameraInfo(
         width=index.width,
         height=index.height,
         rate_hz=ticks.rate_hz,
         clock=ticks.clock,
         codec=index.codec,
     )
-    return VideoFile(path, info, ticks.time_ns)
+    return VideoFile(path, camera, ticks.time_ns)
 
 
 def _remarks(survey: layout.Survey) -> Iterator[Remark]:
@@ -359,7 +362,7 @@ def _parameters(source: _Source, entry: layout.Entry, steps: Steps) -> Mapping[s
     found = {
         "source_episode": entry.name,
         "episode_index": entry.index,
-        "first_index": "" if index is None else int(index[0]),
+        "first_index": "" if index is None or not isfinite(index[0]) else int(index[0]),
         "robot_type": survey.info.robot_type,
         "fps": survey.info.fps,
         "split": layout.split_of(survey.info, entry.index),

@@ -26,6 +26,7 @@ from demos.formats.steps import Ticks, ticks
 from demos.formats.zarr_v2 import Array, open_array, opened
 from demos.importers import Item, Options, Remark, attempt, importers
 from demos.model import CameraInfo, Draft, Facts, Stream, StreamInfo, VideoFile
+from demos.model.bulk import slabs
 
 _MOST_ROWS = 10_000_000
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
@@ -167,7 +168,8 @@ def _numbers(source: _Source, share: _Share, notes: Notes) -> dict[str, npt.NDAr
             continue
         _say_absent(array, share, notes)
         digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
-        digest.update(values.tobytes())
+        for _, rows in slabs(values):
+            digest.update(rows.tobytes())
         if math.prod(values.shape[1:]):
             native = values.dtype.newbyteorder("=")
             found[name] = values.astype(np.uint8 if native.kind == "b" else native, copy=False)

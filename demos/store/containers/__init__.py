@@ -16,9 +16,17 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from demos.errors import Damaged, DemosError, StoreError, UnknownName
-from demos.model import Stream, Values
+from demos.model import Nanoseconds, Stream, StreamInfo, Values
+from demos.model.bulk import give_back
 from demos.store.containers import seal
-from demos.store.containers.clock_groups import checked, crc32c, pack, packets_of, stream_of
+from demos.store.containers.clock_groups import (
+    checked,
+    crc32c,
+    pack,
+    packets_of,
+    stamps_of,
+    stream_of,
+)
 from demos.store.lazy import Lazy
 from demos.store.packets import PacketIndex
 
@@ -47,11 +55,9 @@ def write(
     Never overwrites. Raises StoreError where the disk refuses, where the file exists, or where
     what is read back differs; nothing is left behind then.
     """
-    _, write_file = _backend(kind)
-    contents, arrays = pack(streams, packets)
     try:
         with path.open("x+b") as file:
-            write_file(file, contents, arrays)
+            _backend(kind)[1](file, *pack(streams, packets))
     except FileExistsError as error:
         raise StoreError(f"{path} is there already; signals are never overwritten") from error
     except OSError as error:
@@ -74,7 +80,7 @@ def _verify(
 ) -> None:
     with open(path, kind) as written:
         for name, stream in streams.items():
-            if not _same(stream, written.streams[name]):
+            if not _same(stream, name, written):
                 raise StoreError(
                     f"{path.name}: stream {name!r} reads back differently from what was written"
                 ).with_hint("this is a defect of a codec: try the other container and report it")
@@ -83,16 +89,22 @@ def _verify(
                 raise StoreError(f"{path.name}: the packet index of {name!r} reads back otherwise")
 
 
-def _same(given: Stream, read: Stream) -> bool:
-    pairs = [
-        (given.time_ns, read.time_ns),
-        (given.source_time_ns, read.source_time_ns),
-        (given.arrival_ns, read.arrival_ns),
-        (given.values, read.values),
-    ]
-    return given.info == read.info and all(
-        a is b if a is None or b is None else _same_bits(a, b) for a, b in pairs
+def _same(given: Stream, name: str, written: Container) -> bool:
+    clocks = zip(
+        (given.time_ns, given.source_time_ns, given.arrival_ns), written.stamps(name), strict=True
     )
+    if not all(a is b if a is None or b is None else _same_bits(a, b) for a, b in clocks):
+        return False
+    if given.values.ndim < 3 or not given.values.size:
+        read = written.streams[name]
+        return given.info == read.info and _same_bits(given.values, read.values)
+    rows = 0
+    for first, part in written.images(name):
+        if first != rows or not _same_bits(given.values[first : first + len(part)], part):
+            return False
+        rows += len(part)
+        give_back(given.values)
+    return rows == len(given) and given.info == written.info(name)
 
 
 def _same_bits(given: Values, read: Values) -> bool:
@@ -150,6 +162,20 @@ class Container:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def info(self, name: str) -> StreamInfo:
+        """Return what a stream means, without decoding it."""
+        return StreamInfo.model_validate(self._contents["streams"][name]["info"])
+
+    def stamps(self, name: str) -> list[Nanoseconds | None]:
+        """Return the stamps of a stream: the episode's, the device's own, those of arrival."""
+        return stamps_of(self._contents, name, self._array)
+
+    def images(self, name: str) -> Iterator[tuple[int, Values]]:
+        """Decode a stream of images a few at a time, as not all may fit: (first row, rows)."""
+        path = self._contents["streams"][name]["array"]
+        with _only_our_errors(self.path, path):
+            yield from ((region[0].start, part) for region, part in self._file.parts(path))
 
     def close(self) -> None:
         """Forget what was decoded; arrays that are still in use stay valid."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from demos.errors import Damaged, NewerVersion, SchemaMismatch
 from demos.model import Nanoseconds, Stream, StreamInfo, Values
+from demos.model.bulk import slabs
 from demos.store.containers.quantisation import counts, values_of
 from demos.store.packets import PER_IMAGE, PER_PACKET, PacketIndex
 
@@ -64,8 +65,9 @@ def pack(
     """
     packing = _Packing()
     described = {name: _place(packing, name, stream) for name, stream in streams.items()}
-    for path, rows in packing.rows.items():
-        block = np.concatenate(rows)
+    for path in list(packing.rows):
+        rows = packing.rows.pop(path)  # and with it their memory
+        block = np.concatenate(rows) if len(rows) > 1 else rows[0]
         length = _chunk_length(block, packing.chunk_samples[path])
         chunks = (max(1, len(block)), length)
         packing.arrays[path] = StoredArray(block, chunks, ("channel", "time"))
@@ -93,7 +95,9 @@ def crc32c(values: Values) -> int:
     if frozen.flags.writeable:  # the C extension takes read-only buffers only
         frozen = frozen.view()
         frozen.flags.writeable = False
-    checksum: int = google_crc32c.value(frozen)
+    checksum = 0
+    for _, rows in slabs(np.atleast_1d(frozen)):
+        checksum = google_crc32c.extend(checksum, rows)
     return checksum
 
 
@@ -216,7 +220,6 @@ def stream_of(contents: Mapping[str, Any], name: str, fetch: Fetch) -> Stream:
     """Rebuild one stream; `fetch` returns a whole array and keeps it for the next caller."""
     try:
         place = contents["streams"][name]
-        clock = contents["clocks"][place["clock"]]
         block, dtype = fetch(place["array"]), np.dtype(place["dtype"])
         info = StreamInfo.model_validate(place["info"])
         if block.ndim == 2 and len(place["shape"]) == 2:
@@ -231,12 +234,18 @@ def stream_of(contents: Mapping[str, Any], name: str, fetch: Fetch) -> Stream:
                 f"described as {dtype} {tuple(place['shape'])}"
             )
         values.flags.writeable = False
-        stamps = [None if clock[key] is None else fetch(clock[key]) for key in CLOCK]
-        if stamps[0] is None:
+        time_ns, source_time_ns, arrival_ns = stamps_of(contents, name, fetch)
+        if time_ns is None:
             raise Damaged(f"stream {name!r} has no stamps")
-        return Stream(stamps[0], values, info, stamps[1], stamps[2])
+        return Stream(time_ns, values, info, source_time_ns, arrival_ns)
     except (KeyError, IndexError, TypeError, ValidationError, SchemaMismatch) as error:
         raise Damaged(f"the description of stream {name!r} is not whole: {error}") from error
+
+
+def stamps_of(contents: Mapping[str, Any], name: str, fetch: Fetch) -> list[Nanoseconds | None]:
+    """Return the stamps of a stream: those of the episode, the device's own, those of arrival."""
+    clock = contents["clocks"][contents["streams"][name]["clock"]]
+    return [None if clock[key] is None else fetch(clock[key]) for key in CLOCK]
 
 
 def packets_of(contents: Mapping[str, Any], name: str, fetch: Fetch) -> PacketIndex:

@@ -6,7 +6,6 @@ readable to nobody. The v110 format gives object headers checksums of their own.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +16,10 @@ import numpy as np
 
 from demos.errors import Damaged
 from demos.model import Values
+from demos.model.bulk import slabs
 from demos.store.containers.clock_groups import StoredArray
 from demos.store.containers.seal import BLANK, seal
+from demos.store.hdf5_disk import Disk
 
 GZIP_LEVEL = 4
 CHANNELS_PER_CHUNK = 16
@@ -29,12 +30,14 @@ def write_file(
 ) -> None:
     """Write every array as one dataset and the description as the root's attribute `demos`.
 
-    Made in memory first: on a full disk libhdf5 2.0 ends the process with a segmentation fault.
+    Images go a few at a time: all of them may be more than the memory.
     """
     import h5py
 
-    made = io.BytesIO()
-    with h5py.File(made, "w", libver=("v110", "v110"), track_order=False) as root:
+    with (
+        Disk(file.fileno()) as disk,
+        h5py.File(disk, "w", libver=("v110", "v110"), track_order=False) as root,
+    ):
         described = json.dumps(contents, allow_nan=False)
         root.attrs["demos"] = described
         root.attrs["demos_crc32c"] = _crc32c(described)
@@ -51,10 +54,17 @@ def write_file(
                     "shuffle": True,
                     "fletcher32": True,
                 }
-            dataset = root.create_dataset(path, data=array.values, track_times=False, **filters)
+            shape, dtype = array.values.shape, array.values.dtype
+            dataset = root.create_dataset(path, shape, dtype, track_times=False, **filters)
+            if array.values.ndim < 3 and array.values.size:
+                dataset[...] = array.values
+            for first, rows in slabs(array.values) if array.values.ndim > 2 else ():
+                dataset[first : first + len(rows)] = rows
             for number, dimension in enumerate(array.dimensions):
                 dataset.dims[number].label = dimension
-    file.write(made.getbuffer())
+        root.close()
+        disk.check()
+    file.seek(0, 2)
     file.write(BLANK)
     seal(file)
 
@@ -94,6 +104,16 @@ class Hdf5:
             if values.size:
                 dataset.read_direct(values)
         return values
+
+    def parts(self, array: str) -> Iterator[tuple[tuple[slice, ...], Values]]:
+        """Decode a dataset a row of chunks at a time: (where it lies, its numbers)."""
+        import h5py
+
+        with h5py.File(self.path, "r", locking=False) as root:
+            dataset = root[array]
+            many = dataset.chunks[0] if dataset.chunks else max(len(dataset), 1)
+            for first in range(0, len(dataset), many):
+                yield (slice(first, first + many),), dataset[first : first + many]
 
     def problems(self) -> Iterator[str]:
         """Compare the datasets with those that the description names."""

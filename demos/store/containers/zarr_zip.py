@@ -24,6 +24,7 @@ from pydantic_core import from_json
 
 from demos.errors import Damaged
 from demos.model import Values
+from demos.model.bulk import give_back
 from demos.store.containers.clock_groups import StoredArray
 from demos.store.containers.seal import BLANK, seal
 
@@ -135,6 +136,7 @@ def _encoded(path: str, array: StoredArray) -> Iterator[tuple[str, bytes]]:
             widths = [(0, c - n) for n, c in zip(part.shape, array.chunks, strict=True)]
             part = np.pad(part, widths, mode="edge")
         data = numcodec(codecs).encode(np.ascontiguousarray(part))
+        give_back(array.values)
         data = bytes(data)
         yield _key(path, cell), data + google_crc32c.value(data).to_bytes(4, "little")
 
@@ -186,6 +188,18 @@ class ZarrZip:
     def read(self, array: str) -> Values:
         """Read and decode a whole array. A chunk that is not there is damage, never zeros."""
         node = self.metadata[array]
+        shape, dtype = tuple(node["shape"]), np.dtype(node["data_type"])
+        whole: Values | None = None
+        for region, part in self.parts(array):
+            if part.shape == shape:
+                return part
+            whole = np.empty(shape, dtype) if whole is None else whole
+            whole[region] = part
+        return np.empty(shape, dtype) if whole is None else whole
+
+    def parts(self, array: str) -> Iterator[tuple[tuple[slice, ...], Values]]:
+        """Decode an array chunk by chunk: (where it lies, its numbers)."""
+        node = self.metadata[array]
         shape = tuple(node["shape"])
         chunks = tuple(node["chunk_grid"]["configuration"]["chunk_shape"])
         dtype, codec = np.dtype(node["data_type"]), numcodec(node["codecs"])
@@ -194,14 +208,11 @@ class ZarrZip:
         if missing:
             raise Damaged(f"{self.path.name}: chunk {missing[0]} is missing")
         with self.path.open("rb") as file:
-            if len(cells) == 1 and shape == chunks:
-                return self._chunk(file.fileno(), array, cells[0], codec, dtype, chunks)
-            whole = np.empty(shape, dtype)
             for cell in cells:
                 part = self._chunk(file.fileno(), array, cell, codec, dtype, chunks)
-                target = whole[_region(cell, chunks)]
-                target[...] = part[tuple(slice(n) for n in target.shape)]
-        return whole
+                region = _region(cell, chunks)
+                inside = zip(region, shape, strict=True)
+                yield region, part[tuple(slice(min(r.stop, n) - r.start) for r, n in inside)]
 
     def _chunk(
         self,

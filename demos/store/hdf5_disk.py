@@ -11,13 +11,15 @@ from typing import Any
 class Disk(io.RawIOBase):
     """A new file on which no write fails while HDF5 looks: libhdf5 2.0 ends the process then.
 
+    `place`: where to make it, or the descriptor of one that was just made and stays open.
     What the disk refused is kept for `check`; from then on nothing is written. Hand it to
     `h5py.File(disk, "w")`, and close that one first.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Path | int) -> None:
         super().__init__()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        new = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        self._fd = os.dup(place) if isinstance(place, int) else os.open(place, new, 0o666)
         self._place = 0
         self._refused: OSError | None = None
 
