@@ -19,7 +19,8 @@ from demos.model import Camera, CameraInfo, Episode
 from demos.store.encoding import encode
 from demos.store.video import VideoCamera
 
-_AT_ONCE = 16
+_AT_ONCE, _NEAR = 16, 5
+"""Images decoded at once; how far the image may lie that stands for another in statistics."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +36,21 @@ class Footage:
     note: str
 
     def samples(self, numbers: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """Decode the images of some steps, a few at a time: (k, height, width, 3) RGB."""
-        for start in range(0, len(numbers), _AT_ONCE):
-            chosen = [self.reel.first + number for number in numbers[start : start + _AT_ONCE]]
-            yield self.reel.video.images(chosen)
+        """Decode images at about these steps, a few at a time: (k, height, width, 3) RGB.
+
+        Where a key image is near, it stands for the step: it is decoded without any other.
+        """
+        reel, index = self.reel, self.reel.video.index
+        keys = np.flatnonzero(index.key[index.order])
+        keys = keys[(keys >= reel.first) & (keys < reel.first + reel.images)]
+        wanted = set()
+        for number in numbers:
+            away = keys - (reel.first + number)
+            near = int(away[np.abs(away).argmin()]) if len(keys) else 0
+            wanted.add(reel.first + number + (near if abs(near) <= _NEAR else 0))
+        chosen = sorted(wanted)
+        for start in range(0, len(chosen), _AT_ONCE):
+            yield reel.video.images(chosen[start : start + _AT_ONCE])
 
 
 def footage(
