@@ -85,17 +85,19 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_all(paths: Iterable[Path]) -> None:
-    """Wait until files, and the names in folders, are on disk; asked for all at once.
+    """Wait until files, then the names in folders, are on disk; of each all at once.
 
     One after the other each waits for a write of its own; together they share it.
     """
     wanted = list(dict.fromkeys(paths))
-    if len(wanted) == 1:
-        sync_file(wanted[0])
-    elif wanted:
-        with ThreadPoolExecutor(min(len(wanted), _AT_ONCE)) as pool:
-            for _ in pool.map(sync_file, wanted):
-                pass
+    folders = [path for path in wanted if path.is_dir()]
+    for kind in ([path for path in wanted if path not in folders], folders):
+        if len(kind) == 1:
+            sync_file(kind[0])
+        elif kind:
+            with ThreadPoolExecutor(min(len(kind), _AT_ONCE)) as pool:
+                for _ in pool.map(sync_file, kind):
+                    pass
 
 
 def tree(folder: Path) -> list[Path]:
