@@ -85,9 +85,21 @@ def test_the_loader_is_measured_alone_where_lerobot_is_not_installed() -> None:
     assert ".venv-lerobot" in found["lerobot"]
 
 
-def test_the_whole_loader_benchmark_says_in_one_line_what_to_install() -> None:
+def test_conversion_is_measured_against_its_floors_where_no_peer_is_installed() -> None:
+    found = figures("convert")
+
+    assert {name.split("_")[0] for name in found["floors"]} == {"import", "export"}
+    assert all(share > 0 for share in found["floors"].values()), found["floors"]
+    assert found["floors_with_encoding"].keys() <= found["floors"].keys()
+    assert found["ratios"] == {}
+    for name in ("lerobot", "forge"):
+        assert "is not installed" in found[name]
+
+
+@pytest.mark.parametrize("name", ["loader", "convert"])
+def test_the_whole_benchmark_says_in_one_line_what_to_install(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "demos", "bench", "loader"], capture_output=True, text=True
+        [sys.executable, "-m", "demos", "bench", name], capture_output=True, text=True
     )
 
     assert done.returncode == 1

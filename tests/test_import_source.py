@@ -5,15 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from demos.errors import ImportFailed, StoreError, UnknownName
 from demos.formats.lerobot_example import write_v21
 from demos.importers import import_source
-from demos.model import Draft, Manifest
-from demos.store import EpisodeStore, verify, withdraw
+from demos.store import EpisodeStore, publish, recover, verify, withdraw
 from tests.lerobot_folders import decode, edit_info, write_v30
 
 
@@ -88,27 +87,34 @@ def test_what_was_withdrawn_does_not_come_back_by_importing_it_again(
     assert store.episode_ids() == []
 
 
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [(publish, "stage_draft"), (publish, "release")],
+    ids=["written", "published"],
+)
 def test_an_import_that_was_interrupted_goes_on_in_its_session(
-    store: EpisodeStore, v30: Path, monkeypatch: pytest.MonkeyPatch
+    owner: Any, step: str, store: EpisodeStore, v30: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = EpisodeStore.publish
+    whole = getattr(owner, step)
     calls = iter(range(10))
 
-    def full(self: EpisodeStore, draft: Draft) -> Manifest:
+    def full(*given: Any) -> Any:
         if next(calls) == 2:
             raise StoreError("no space left").with_hint("free some")
-        return publish(self, draft)
+        return whole(*given)
 
-    monkeypatch.setattr(EpisodeStore, "publish", full)
+    monkeypatch.setattr(owner, step, full)
     with pytest.raises(StoreError, match="no space left"):
         import_source(v30, store)
-    monkeypatch.setattr(EpisodeStore, "publish", publish)
+    monkeypatch.setattr(owner, step, whole)
+    recover(store)
 
     report = import_source(v30, store)
 
     assert [name for name, _ in report.episodes] == ["episode_000002"]
     assert len(report.skipped) == 2
     assert len(store.sessions()) == 1
+    assert verify(store, deep=True) == []
 
 
 def test_a_recording_with_changed_bytes_is_another_recording(

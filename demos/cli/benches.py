@@ -42,6 +42,8 @@ def _load(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     # where dataclasses and pickles of the benchmark look for their module
     sys.modules[spec.name] = module
+    # a benchmark imports what lies beside it by name
+    sys.path.insert(0, str(path.parent))
     spec.loader.exec_module(module)
     return module
 

@@ -24,6 +24,8 @@ SAMPLED_IMAGES = 50
 """How many images of an episode its statistics are taken from, evenly spread."""
 
 _MOST_BYTES = 256_000_000
+_ENOUGH_PIXELS = 150
+"""So many along the longer side tell what the levels of an image are."""
 
 
 @dataclass(slots=True)
@@ -87,7 +89,10 @@ class NumberStatistics:
 
 @dataclass(slots=True)
 class ImageStatistics:
-    """Statistics of a camera from how often each of the 256 levels occurs per colour: exact."""
+    """Statistics of a camera from how often each of the 256 levels occurs per colour: exact.
+
+    Of large images every few pixels count, the same as LeRobot counts.
+    """
 
     images: int = 0
     levels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
@@ -98,8 +103,10 @@ class ImageStatistics:
         found = cls()
         for batch in batches:
             found.images += len(batch)
+            every = _pixel_step(*batch.shape[1:3])
             for colour in range(3):
-                found.levels[colour] += np.bincount(batch[..., colour].ravel(), minlength=256)
+                levels = batch[:, ::every, ::every, colour].ravel()
+                found.levels[colour] += np.bincount(levels, minlength=256)
         return found
 
     def add(self, others: ImageStatistics) -> None:
@@ -134,6 +141,12 @@ class ImageStatistics:
             high = int(np.searchsorted(upto[colour], int(np.ceil(place)), side="right"))
             found[colour] = (low + (high - low) * (place - int(place))) / 255.0
         return found
+
+
+def _pixel_step(height: int, width: int) -> int:
+    """Return how far apart pixels that count are (LeRobot: `auto_downsample_height_width`)."""
+    longest = max(height, width)
+    return longest // _ENOUGH_PIXELS if longest >= 2 * _ENOUGH_PIXELS else 1
 
 
 def by_channel(values: npt.NDArray[Any]) -> Floats:

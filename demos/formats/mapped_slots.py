@@ -15,7 +15,8 @@ from demos.formats.mapped_pictures import Reel, depth_of
 from demos.formats.mapped_streams import picked, word_of
 from demos.formats.messages import Lacking, Step, at, moment_ns, vector
 from demos.formats.pictures import Spool
-from demos.formats.ros_bags import MOST_BYTES, Message
+from demos.formats.ros_bags import MOST_BYTES
+from demos.formats.ros_blocks import Message
 from demos.formats.ros_clocks import Clock, Moments
 from demos.formats.ros_pictures import Pictures
 from demos.formats.ros_rows import Vectors

@@ -18,7 +18,8 @@ class Options:
     that name. `ignore`: channels left out on purpose. `accept_mapping`: channels that the
     embodiment does not know are kept under their own names instead of being refused, and doubts
     about the mapping become findings. `store`: the store's folder, whose own embodiments count
-    too. `numbers_only`: somebody looks at the numbers alone, so images are left alone.
+    too. `numbers_only`: somebody holds the channels against a body, so images may be left
+    out, and episodes whose channels once were.
     """
 
     embodiment: Embodiment | None = None

@@ -139,15 +139,15 @@ def write_pictures(images: Sequence[bytes], rate_hz: float, target: Path) -> Non
     """Write encoded images of one kind and size as an mp4. Raises ImportFailed."""
     import av
 
-    kinds = {_kind(image) for image in images}
-    if len(kinds) != 1:
+    # each asking may read a file: one pass to look, one to copy
+    seen = {(kind := _kind(image), _size(image, kind)) for image in images}
+    if len({kind for kind, _ in seen}) != 1:
         raise ImportFailed("the images are not all PNG, nor all JPEG").with_hint(_HINT)
-    kind = kinds.pop()
+    if len(seen) != 1:
+        raise ImportFailed(f"the images have {len(seen)} sizes").with_hint(_HINT)
+    kind = seen.pop()[0]
     base = Fraction(1, _TICKS_PER_S)
     try:
-        sizes = {_size(image, kind) for image in images}
-        if len(sizes) != 1:
-            raise ImportFailed(f"the images have {len(sizes)} sizes").with_hint(_HINT)
         width, height, _ = size_of(images[0])
         if width * height > _MOST_PIXELS:  # FFmpeg decodes the first to see what it is
             raise ImportFailed(

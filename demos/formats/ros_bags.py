@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from demos.errors import DemosError, ImportFailed, require
 from demos.formats.bag_files import MAGIC_MCAP, METADATA, BagFiles
 from demos.formats.files import whole_file
+from demos.formats.ros_blocks import Block, Message, Place, blocks, placed, records
 from demos.formats.ros_types import Topic
 from demos.schema import plain_yaml
 
@@ -28,16 +29,10 @@ MOST_RECORDS = 500_000
 """Of one chunk, each of which becomes an object; recorders write chunks of a few MB."""
 
 _LATEST_NS = 2**63
+_MESSAGE_INDEX = 7
+"""Its opcode in MCAP; 0 is none, which a reader skips."""
+
 _LANGUAGES = ("ros1msg", "ros2msg", "ros2idl")
-
-
-class Message(NamedTuple):
-    """One message as it lies in the bag; stamps in ns since 1970, 0 where there is none."""
-
-    topic: Topic
-    log_ns: int
-    publish_ns: int
-    data: bytes
 
 
 class Bag(Protocol):
@@ -51,6 +46,9 @@ class Bag(Protocol):
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages in the order of the file. Raises ImportFailed for no bag at all."""
+
+    def blocks(self) -> Iterator[Message | Block]:
+        """Yield them each topic's in its order, those that lie near each other together."""
 
 
 @dataclass(slots=True)
@@ -71,6 +69,22 @@ class McapBag:
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages of all files in their order."""
+        for chunk, found in self._chunks():
+            for topic, place in found:
+                data = chunk[place.start : place.end]
+                yield Message(topic, place.log_ns, place.publish_ns, data)
+
+    def blocks(self) -> Iterator[Message | Block]:
+        """Yield what each chunk holds, each topic's messages together."""
+        for chunk, found in self._chunks():
+            by_topic: dict[int, tuple[Topic, list[Place]]] = {}
+            for topic, place in found:
+                by_topic.setdefault(id(topic), (topic, []))[1].append(place)
+            for topic, places in by_topic.values():
+                yield from blocks(chunk, topic, places)
+
+    def _chunks(self) -> Iterator[tuple[bytes, list[tuple[Topic, Place]]]]:
+        """Yield chunk by chunk where the messages of all files lie, in their order."""
         for name in self.files:
             path = whole_file(self.root, name)
             with path.open("rb") as file:
@@ -81,38 +95,39 @@ class McapBag:
                 file.seek(0)
                 yield from self._read(file, name, path.stat().st_size)
 
-    def _read(self, file: Any, name: str, size: int) -> Iterator[Message]:
-        reader = require("mcap.stream_reader", extra="ros").StreamReader
-        limit = min(size, MOST_BYTES)
-        records = reader(file, emit_chunks=True, record_size_limit=limit).records
+    def _read(
+        self, file: Any, name: str, size: int
+    ) -> Iterator[tuple[bytes, list[tuple[Topic, Place]]]]:
+        found = _without_indices(file, min(size, MOST_BYTES)).records
         channels: dict[int, Topic] = {}
         schemas: dict[int, Any] = {}
         while True:
             try:
-                record = next(records, None)
+                record = next(found, None)
                 if record is None:
                     return
-                inner = self._opened(record, name)
+                chunk, inner = self._opened(record, name)
             except Exception as error:  # noqa: BLE001  mcap, struct, zlib and zstd raise dozens
                 place = f"{name} breaks off near byte {file.tell()}"
                 reason = " ".join(str(error).split())[:120] or type(error).__name__
                 self.broken.append(f"{place}: {reason}")
                 return
+            known: list[tuple[Topic, Place]] = []
             for each in inner:
                 kind = type(each).__name__
-                if kind == "Schema":
+                if kind == "Place":
+                    if each.channel in channels:
+                        known.append((channels[each.channel], each))
+                elif kind == "Schema":
                     schemas[each.id] = each
                 elif kind == "Channel":
                     self._learn(each, schemas, channels)
-                elif kind == "Message" and each.channel_id in channels:
-                    if each.log_time < _LATEST_NS:
-                        publish = each.publish_time if each.publish_time < _LATEST_NS else 0
-                        topic = channels[each.channel_id]
-                        yield Message(topic, each.log_time, publish, each.data)
                 elif kind == "Metadata":
                     self.metadata[each.name] = dict(each.metadata)
                 elif kind == "Attachment":
                     self._attach(each)
+            if known:
+                yield chunk, known
 
     def _attach(self, attachment: Any) -> None:
         if attachment.name in self.wanted:
@@ -134,21 +149,32 @@ class McapBag:
             channels[channel.id] = topic
             self.topics.append(topic)
 
-    def _opened(self, record: Any, name: str) -> list[Any]:
-        """Return the records of a chunk, or the record; nothing of a chunk that is damaged."""
-        if type(record).__name__ != "Chunk":
-            return [record]
-        breakup = require("mcap.stream_reader", extra="ros").breakup_chunk
+    def _opened(self, record: Any, name: str) -> tuple[bytes, list[Any]]:
+        """Return the bytes of a chunk and its records; nothing of a chunk that is damaged."""
+        kind = type(record).__name__
+        if kind == "Message":
+            return record.data, placed(record)
+        if kind != "Chunk":
+            return b"", [record]
         try:
             data = _inflated(record)
             _refuse_crowded(data)
-            record.data, record.compression, record.compressed_size = data, "", len(data)
-            found: list[Any] = breakup(record)
+            return data, records(data)
         except Exception as error:  # noqa: BLE001  mcap, struct, lz4 and zstd raise dozens
             start = record.message_start_time
             self.broken.append(f"{name}: the chunk that begins at {start} ns is damaged: {error}")
-            return []
-        return found
+            return b"", []
+
+
+def _without_indices(file: Any, limit: int) -> Any:
+    """Make a reader that passes over the indices of messages: from front to back none is needed."""
+    stream_reader: Any = require("mcap.stream_reader", extra="ros").StreamReader
+
+    class Reader(stream_reader):  # type: ignore[misc]
+        def _read_record(self, opcode: int, length: int) -> Any:
+            return super()._read_record(0 if opcode == _MESSAGE_INDEX else opcode, length)
+
+    return Reader(file, emit_chunks=True, record_size_limit=limit)
 
 
 def _inflated(chunk: Any) -> bytes:
@@ -219,6 +245,10 @@ class RosBag:
         finally:
             with suppress(Exception):  # of what it never understood, rosbags cannot let go
                 opened.close()
+
+    def blocks(self) -> Iterator[Message | Block]:
+        """Yield the messages one by one."""
+        yield from self.messages()
 
     def _read(self, opened: Any, topics: dict[tuple[str, str], Topic]) -> Iterator[Message]:
         messages = opened.messages()

@@ -47,6 +47,13 @@ class Moments:
             self.stamp.pop()
             raise
 
+    def add_rows(self, log_ns: Nanoseconds, stamp_ns: Nanoseconds) -> range:
+        """Add messages at once, stamps (n,) each; return their numbers."""
+        first = len(self.log)
+        self.log.frombytes(log_ns.astype(np.int64).tobytes())
+        self.stamp.frombytes(stamp_ns.astype(np.int64).tobytes())
+        return range(first, len(self.log))
+
     def __len__(self) -> int:
         return len(self.log)
 

@@ -15,11 +15,13 @@ import numpy as np
 from demos.errors import DemosError, ImportFailed
 from demos.formats.mcap_own import KEY, Own, own
 from demos.formats.pictures import Spool
-from demos.formats.ros_bags import Bag, Message
+from demos.formats.ros_bags import Bag
+from demos.formats.ros_blocks import Block, Message, numbers_of
 from demos.formats.ros_clocks import Moments
 from demos.formats.ros_pictures import DEPTH, Pictures, encoded_kind, pixels
 from demos.formats.ros_rows import Joints, Vectors
 from demos.formats.ros_types import SCALARS, VIDEO, Topic, Types
+from demos.model import Nanoseconds
 
 MOST_WORDS = 1000
 MOST_LETTERS = 2000
@@ -74,15 +76,19 @@ class Gathering:
 
     def read(self, bag: Bag) -> None:
         """Read every message of a bag once."""
-        readers: dict[int, Callable[[Message], None] | None] = {}
-        for message in bag.messages():
-            topic = message.topic
+        readers: dict[int, Callable[[Message], None]] = {}
+        for part in bag.blocks():
+            topic = part.topic
             if id(topic) not in readers:
                 readers[id(topic)] = self._reader(topic)
-            self.heard[topic.name, topic.kind] += 1
             take = readers[id(topic)]
-            if take is not None and topic.name not in self.lost:
-                take(message)
+            if isinstance(part, Block):
+                self.heard[topic.name, topic.kind] += len(part)
+                self._take_block(part, take)
+            else:
+                self.heard[topic.name, topic.kind] += 1
+                if topic.name not in self.lost:
+                    take(part)
         for topic in bag.topics:
             self._know(topic)
 
@@ -103,7 +109,7 @@ class Gathering:
         if KEY in topic.about and (found := own(topic.about)) is not None:
             self.own[topic.name] = found
 
-    def _reader(self, topic: Topic) -> Callable[[Message], None] | None:
+    def _reader(self, topic: Topic) -> Callable[[Message], None]:
         self._know(topic)
         ros1 = topic.encoding == "ros1"
         types = self._types.get(ros1)
@@ -126,6 +132,46 @@ class Gathering:
                 self.damaged[topic.name] += 1
 
         return refuse if reason else take
+
+    def _take_block(self, block: Block, take: Callable[[Message], None]) -> None:
+        """Take messages of one topic: the first of all by itself, it says how the topic is kept."""
+        name, kind = block.topic.name, block.topic.kind
+        if name not in self.joints and (name, kind) not in self.vectors and name not in self.lost:
+            take(next(block.messages()))
+            block = block.after_first()
+        if not self._at_once(block):
+            for message in block.messages():
+                if name not in self.lost:
+                    take(message)
+
+    def _at_once(self, block: Block) -> bool:
+        """Take messages that differ in their numbers alone; False where they do not."""
+        topic = block.topic
+        vectors = self.vectors.get((topic.name, topic.kind))
+        joints = self.joints.get(topic.name)
+        if topic.name in self.lost or topic.encoding != "cdr" or not (vectors or joints):
+            return False
+        try:
+            kind = self._types[False].usual_name(topic.kind)
+            decoded = self._types[False].decode(kind, block.rows[0].tobytes())
+            numbers = numbers_of(kind, block, decoded)
+        except Exception:  # noqa: BLE001  what is wrong with it shows when it is read singly
+            return False
+        if numbers is None:
+            return False
+        try:
+            self._hold(sum(each.nbytes for each in numbers.fields))
+        except DemosError as error:
+            self.lost[topic.name] = str(error)
+            return True
+        if joints is not None:
+            return joints.add_rows(block.log_ns, numbers.stamp_ns, decoded.name, numbers.fields)
+        stamped = hasattr(decoded, "header")
+        frame = decoded.header.frame_id if stamped else ""
+        stamp_ns = numbers.stamp_ns if stamped else _all_published(block)
+        assert vectors is not None
+        vectors.add_rows(block.log_ns, stamp_ns, numbers.fields[0], frame)
+        return True
 
     def take_joints(self, message: Message, decoded: Any) -> None:
         """Take a JointState."""
@@ -236,6 +282,11 @@ def gathered(bag: Bag, scratch: Path, *, numbers_only: bool = False) -> Iterator
 
 def _stamp(time: Any) -> int:
     return int(time.sec) * 1_000_000_000 + int(time.nanosec)
+
+
+def _all_published(block: Block) -> Nanoseconds:
+    """Return when messages without stamps were sent, 0 where that is not said."""
+    return np.where(block.publish_ns != block.log_ns, block.publish_ns, 0)
 
 
 def _published(message: Message) -> int:

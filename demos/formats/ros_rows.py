@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demos.formats.ros_clocks import Moments
+from demos.model import Nanoseconds
 
 JOINT_FIELDS = ("position", "velocity", "effort")
 Order = npt.NDArray[np.int64]
@@ -55,6 +56,20 @@ class Vectors:
         rows.numbers.append(len(self.moments) - 1)
         rows.data += values.tobytes()
         self.frames[frame] += 1
+
+    def add_rows(
+        self,
+        log_ns: Nanoseconds,
+        stamp_ns: Nanoseconds,
+        values: npt.NDArray[Any],
+        frame: str = "",
+    ) -> None:
+        """Add messages of one width at once: stamps (n,), values (n, width)."""
+        key = (values.dtype.newbyteorder("=").name, values.shape[1])
+        rows = self.widths.setdefault(key, Rows(*key))
+        rows.numbers.extend(self.moments.add_rows(log_ns, stamp_ns))
+        rows.data += values.tobytes()
+        self.frames[frame] += len(values)
 
     def usual(self) -> tuple[Rows, int]:
         """Return the rows of the width that most messages have, and how many have another."""
@@ -116,6 +131,26 @@ class Joints:
         rows.numbers.append(len(self.moments) - 1)
         for each in fields:
             rows.data += np.asarray(each, "<f8").tobytes() if len(each) else _NAN * width
+
+    def add_rows(
+        self,
+        log_ns: Nanoseconds,
+        stamp_ns: Nanoseconds,
+        names: Sequence[str],
+        fields: Sequence[npt.NDArray[Any]],
+    ) -> bool:
+        """Add messages of the same names at once: stamps (n,), fields (n, joints) or (n, 0).
+
+        Says False, and adds nothing, where such a message was not added before.
+        """
+        rows, width = self.layouts.get(tuple(names)), len(names)
+        if rows is None or any(each.shape[1] not in (0, width) for each in fields):
+            return False
+        nothing = np.full((len(log_ns), width), np.nan)
+        rows.numbers.extend(self.moments.add_rows(log_ns, stamp_ns))
+        told = [each if each.shape[1] else nothing for each in fields]
+        rows.data += np.hstack(told).astype("<f8", copy=False).tobytes()
+        return True
 
     def parts(self) -> list[Part]:
         """Return the joints in groups that share no message, the largest group first."""

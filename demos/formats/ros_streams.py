@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,10 @@ class Naming:
 
     def add(self, name: str, stream: Stream, topic: str, where: str = "") -> None:
         """Add a stream; where its name is taken, the place or the topic is put behind it."""
-        ways = [name, *([f"{name}.{where}"] if where else []), f"{name}.{flat(topic)}"]
-        ways += [f"{name}.{flat(topic)}_{n}" for n in range(2, 2000)]
-        chosen = next(each for each in ways if each not in self.streams)
+        at = flat(topic)
+        ways = [name, *([f"{name}.{where}"] if where else []), f"{name}.{at}"]
+        counted = (f"{name}.{at}_{n}" for n in range(2, 2000))
+        chosen = next(each for each in chain(ways, counted) if each not in self.streams)
         self.streams[chosen] = stream
         self.topics[chosen] = topic
 

@@ -32,13 +32,11 @@ class Found:
     """One episode, ready to publish. `of` is how many the source holds, where known.
 
     The files of `draft.videos` may be temporary: they stay until the next item is asked for.
-    `judged`: its channels were held against its body before, when it first came into a store.
     """
 
     name: str
     draft: Draft
     of: int | None = None
-    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +155,14 @@ def import_source(
 ) -> ImportReport:
     """Put every readable episode of `source` into `store` and report on all of it.
 
-    Episodes whose bytes are in the store already are skipped, so an import that was interrupted
-    is run again and goes on, in the session it had begun. Raises ImportFailed where nothing at
+    Each is published while the next is read. Episodes whose bytes are in the store already are
+    skipped, so an import that was interrupted is run again and goes on, in the session it had
+    begun. Raises ImportFailed where nothing at
     all could be read, and before anything is published where the first episodes contradict the
     mapping to the body (`demos.mapping.trial`), unless `accept_mapping`.
     """
+    from demos.store.publish import Publishing
+
     body = embodiments.load(embodiment, store.root) if embodiment else None
     options = Options(
         body, task, operator, factors or {}, tuple(ignore), accept_mapping, store.root
@@ -181,40 +182,44 @@ def import_source(
     findings: list[tuple[str, Finding]] = []
     session = None
     before = 0
-    for item in open_source(path, options, format=name):
-        if isinstance(item, Remark):
-            words[item.about].append(item.text)
-            continue
-        if isinstance(item, Refused):
-            skipped.append((item.name, item.reason, item.hint))
-        else:
-            draft = _judged(item.draft, rulings.get(item.draft.session.embodiment))
-            provenance = draft.facts.provenance
-            words["assumed"] += [f for f in provenance.assumed if f not in words["assumed"]]
-            words["missing"] += [f"{item.name}: {what}" for what in provenance.missing]
-            identity = source_identity(provenance)
-            earlier = known.get(identity)
-            if identity in withdrawn:
-                skipped.append((item.name, _WITHDRAWN.format(withdrawn[identity]), _ASK))
-            elif earlier is not None:
-                before += 1
-                session = session or store.session(store.manifest(earlier).session)
-                skipped.append(
-                    (item.name, f"imported before as {earlier}", "nothing to do, it is there")
-                )
+    with Publishing(store.root, store.info.container) as publishing:
+        for item in open_source(path, options, format=name):
+            if isinstance(item, Remark):
+                words[item.about].append(item.text)
+                continue
+            if isinstance(item, Refused):
+                skipped.append((item.name, item.reason, item.hint))
             else:
-                # a session that was begun is gone on with; another one of the source is not
-                if session and session.model_copy(update={"id": draft.session.id}) == draft.session:
-                    draft = replace(draft, session=session)
-                published = store.publish(draft)
-                known[identity] = published.id
-                episodes.append((item.name, published.id))
-                findings += [(item.name, finding) for finding in draft.findings]
-            del draft  # or it would be held while the next one is read
-        called, total = item.name, item.of if isinstance(item, Found) else None
-        del item
-        if progress is not None:
-            progress(len(episodes) + len(skipped), total, called)
+                draft = _judged(item.draft, rulings.get(item.draft.session.embodiment))
+                provenance = draft.facts.provenance
+                words["assumed"] += [f for f in provenance.assumed if f not in words["assumed"]]
+                words["missing"] += [f"{item.name}: {what}" for what in provenance.missing]
+                identity = source_identity(provenance)
+                earlier = known.get(identity)
+                if identity in withdrawn:
+                    skipped.append((item.name, _WITHDRAWN.format(withdrawn[identity]), _ASK))
+                elif earlier is not None:
+                    before += 1
+                    session = session or store.session(store.manifest(earlier).session)
+                    skipped.append(
+                        (item.name, f"imported before as {earlier}", "nothing to do, it is there")
+                    )
+                else:
+                    # a session that was begun is gone on with; another one of the source is not
+                    if (
+                        session
+                        and session.model_copy(update={"id": draft.session.id}) == draft.session
+                    ):
+                        draft = replace(draft, session=session)
+                    published = publishing.add(draft)
+                    known[identity] = published.id
+                    episodes.append((item.name, published.id))
+                    findings += [(item.name, finding) for finding in draft.findings]
+                del draft  # or it would be held while the next one is read
+            called, total = item.name, item.of if isinstance(item, Found) else None
+            del item
+            if progress is not None:
+                progress(len(episodes) + len(skipped), total, called)
     if not episodes and not before:
         raise _nothing(source, skipped, words["missing"])
     return ImportReport(
@@ -274,8 +279,7 @@ def _tried(path: Path, options: Options, format: str) -> dict[str, Ruling]:
     for item in open_source(path, replace(options, numbers_only=True), format=format):
         if isinstance(item, Found):
             seen += 1
-            if not item.judged:
-                _try(item.draft, options, trials)
+            _try(item.draft, options, trials)
         del item  # or it would be held while the next one is read
         if seen == TRIED:
             break

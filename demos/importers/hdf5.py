@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 
 from demos.formats import hdf5
 from demos.formats.episode_file import VERSION, Reading, episodes, key
-from demos.importers import Found, Item, Options, attempt, importers
+from demos.importers import Item, Options, attempt, importers
 from demos.model import Draft, Facts, Manifest, Session, Stream, VideoFile
 from demos.provenance import made_by, new_id
 
@@ -29,14 +28,14 @@ class Hdf5:
 
     def episodes(self, path: Path, options: Options) -> Iterator[Item]:
         """Yield the episodes, oldest first."""
+        if options.numbers_only:
+            return  # their channels were connected when they first came into a store
         with hdf5.opened(path) as file:
             names = episodes(file)
             for name in names:
                 with TemporaryDirectory(prefix="demos-import-") as folder:
                     build = partial(_draft, path, file, name, options, Path(folder))
-                    item = attempt(name, build, len(names))
-                    # its channels were connected when it first came into a store
-                    yield replace(item, judged=True) if isinstance(item, Found) else item
+                    yield attempt(name, build, len(names))
 
     def write_example(self, path: Path) -> Path:
         """Write a file with one episode of one stream, as the exporter does."""
@@ -51,7 +50,7 @@ def _draft(path: Path, file: Any, name: str, options: Options, scratch: Path) ->
     manifest, session = reading.manifest(), reading.session()
     streams = {each: _stream(reading, each, manifest) for each in manifest.streams}
     videos = {}
-    for number, camera in enumerate(() if options.numbers_only else manifest.cameras):
+    for number, camera in enumerate(manifest.cameras):
         place, summary = f"cameras/{key(camera)}", manifest.cameras[camera]
         video = scratch / f"{number}{Path(summary.file).suffix}"
         reading.save(f"{place}/file", video)

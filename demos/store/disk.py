@@ -10,7 +10,8 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,7 @@ STAGED = ".new-"
 """How a file is called until its line is in the ledger; `demos recover` completes or removes it."""
 
 _LOCK = "lock"
+_AT_ONCE = 4
 _SYNCED: set[Path] = set()
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -82,8 +84,36 @@ def sync_folder(path: Path) -> None:
     sync_file(path)
 
 
+def sync_all(paths: Iterable[Path]) -> None:
+    """Wait until files, then the names in folders, are on disk; of each all at once.
+
+    One after the other each waits for a write of its own; together they share it.
+    """
+    wanted = list(dict.fromkeys(paths))
+    folders = [path for path in wanted if path.is_dir()]
+    for kind in ([path for path in wanted if path not in folders], folders):
+        if len(kind) == 1:
+            sync_file(kind[0])
+        elif kind:
+            with ThreadPoolExecutor(min(len(kind), _AT_ONCE)) as pool:
+                for _ in pool.map(sync_file, kind):
+                    pass
+
+
+def tree(folder: Path) -> list[Path]:
+    """List a folder and all files and folders in it."""
+    inside = sorted(folder.iterdir())
+    below = [each for path in inside for each in (tree(path) if path.is_dir() else [path])]
+    return [*below, folder]
+
+
 def make_folder(path: Path, *, inside: Path) -> None:
-    """Make a folder and its parents below `inside`; on return they survive a power cut.
+    """Make a folder and its parents below `inside`; on return they survive a power cut."""
+    sync_all(new_names(path, inside=inside))
+
+
+def new_names(path: Path, *, inside: Path) -> list[Path]:
+    """Make a folder and its parents below `inside`; return the folders that are to be synced.
 
     A folder that is there already is synced into its parent too, once by each process: whoever
     made it may be about to do so still.
@@ -93,6 +123,7 @@ def make_folder(path: Path, *, inside: Path) -> None:
     while at != inside:
         missing.append(at)
         at = at.parent
+    unsynced = []
     for folder in reversed(missing):
         try:
             folder.mkdir()
@@ -100,15 +131,15 @@ def make_folder(path: Path, *, inside: Path) -> None:
             if folder in _SYNCED:
                 continue
             _SYNCED.add(folder)
-        sync_folder(folder.parent)
+        unsynced.append(folder.parent)
+    return unsynced
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that must not exist and sync it; its name is not synced yet."""
+    """Write a file that must not exist; neither its bytes nor its name are synced yet."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         append(fd, content)
-        os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -157,14 +188,14 @@ def final_name(second: Path) -> Path:
     return second.with_name(second.name[len(STAGED) + 9 :])
 
 
-def rename_folder(source: Path, target: Path) -> None:
-    """Give a synced folder its final name, in one step and durably.
+def rename_folder(source: Path, target: Path, *, inside: Path) -> None:
+    """Give a synced folder its final name, in one step and durably; its parents are made.
 
     Raises OSError where `target` is a folder with anything in it: nothing is overwritten.
     """
+    unsynced = new_names(target.parent, inside=inside)
     source.rename(target)
-    sync_folder(target.parent)
-    sync_folder(source.parent)
+    sync_all([*unsynced, target.parent, source.parent])
 
 
 def listed(folder: Path) -> list[Path]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,7 +21,12 @@ from demos.model import Nanoseconds
 from demos.store.packets import PacketIndex, index_file
 
 GOP = 10
+Rgb = npt.NDArray[np.uint8]
 TICKS_PER_S = 1_000_000
+_RUN_BYTES = 2**25
+_MOST_WORKERS = 8
+"""Each holds a run of raw images in memory, up to twice `_RUN_BYTES` or 20 images."""
+
 ELEMENTARY = {"h264": "h264", "hevc": "hevc", "av1": "obu"}
 
 
@@ -181,21 +190,65 @@ def mux(
 def encode(
     path: Path, images: Iterable[npt.NDArray[np.uint8]], time_ns: Nanoseconds, rate_hz: float
 ) -> PacketIndex:
-    """Encode RGB images (height, width, 3) uint8, one at a time, as the recorder would: with loss.
+    """Encode RGB images (height, width, 3) uint8 as the recorder would: with loss.
 
-    For sources that hold raw images; say so in the provenance. Raises as `Encoder` and `mux` do.
+    Runs of images are encoded side by side, each by an encoder of its own: what a run looks like
+    does not depend on how many cores there are. An image must keep its values after it was
+    yielded. For sources that hold raw images; say so in the provenance.
+    Raises as `Encoder` and `mux` do.
     """
-    packets: list[Packet] = []
-    encoder: Encoder | None = None
-    for rgb in images:
-        if encoder is None:
-            encoder = Encoder(rgb.shape[1], rgb.shape[0], rate_hz)
-        packets += encoder.encode(rgb)
-    if encoder is None:
+    rest = iter(images)
+    first = next(rest, None)
+    if first is None:
         raise RecordingFailed(f"{path.name}: there is no image to encode")
-    packets += encoder.flush()
+    encoder = Encoder(first.shape[1], first.shape[0], rate_hz)  # says what it cannot encode
     size = (encoder.width, encoder.height)
+    runs = _runs(chain([first], rest))
+    run, more = next(runs), next(runs, None)
+    if more is None:
+        packets = _encoded(run, encoder)
+    else:
+        packets = _side_by_side(chain([run, more], runs), size, rate_hz)
     return mux(path, packets, time_ns, extradata=encoder.extradata, size=size)
+
+
+def _side_by_side(runs: Iterable[list[Rgb]], size: tuple[int, int], rate_hz: float) -> list[Packet]:
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    packets: list[Packet] = []
+    with ThreadPoolExecutor(workers, "encode") as pool:
+        begun: deque[Future[list[Packet]]] = deque()
+        for run in runs:
+            begun.append(pool.submit(_encoded, run, Encoder(*size, rate_hz)))
+            if len(begun) > workers:
+                packets += _after(len(packets), begun.popleft().result())
+        while begun:
+            packets += _after(len(packets), begun.popleft().result())
+    return packets
+
+
+def _runs(images: Iterable[Rgb]) -> Iterator[list[Rgb]]:
+    """Cut images into runs that each keep an encoder busy for much longer than it takes to open.
+
+    A run has an even number of groups: x264 numbers them in turn 0 and 1, and the standard wants
+    two that follow each other to differ (ITU-T H.264, 7.4.3, idr_pic_id).
+    """
+    run: list[Rgb] = []
+    for image in images:
+        run.append(image)
+        if len(run) % (2 * GOP) == 0 and len(run) * image.nbytes >= _RUN_BYTES:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _encoded(run: list[Rgb], encoder: Encoder) -> list[Packet]:
+    return [packet for image in run for packet in encoder.encode(image)] + encoder.flush()
+
+
+def _after(images: int, packets: Iterable[Packet]) -> Iterator[Packet]:
+    """Place a run's packets behind so many images; there is no B-frame, so one packet is one."""
+    return (replace(p, pts=p.pts + images, dts=p.dts + images) for p in packets)
 
 
 class _Reel(Sequence[Packet]):

@@ -1,9 +1,9 @@
 """Publish: from a recording or an importer's draft to an immutable episode, whole or not at all.
 
-Everything is made under `recordings/<ulid>/`, synced, and the folder `episode` in it is renamed to
-its final place: that one rename publishes. What belongs beside the episode (labels, findings)
-waits in `beside` and is linked into place afterwards, then the ledger learns of all of it, then the
-recording is removed. `complete` does what comes after the rename, again if need be.
+Everything is made under `recordings/<ulid>/`, synced at once, and the folder `episode` in it is
+renamed to its final place: that one rename publishes. What belongs beside the episode (labels,
+findings) waits in `beside` and is linked into place afterwards, then the ledger learns of all of
+it, then the recording is removed. `complete` does what comes after the rename, again if need be.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from demos import embodiment, task
 from demos.errors import StoreError, UnknownName
@@ -55,8 +58,11 @@ def publish_once(root: Path, path: Path, content: bytes) -> None:
     )
 
 
-def claim(root: Path, episode: str) -> disk.Claim:
-    """Make and claim `recordings/<episode>/`. Raises StoreError where it exists."""
+def claim(root: Path, episode: str, *, synced: bool = True) -> disk.Claim:
+    """Make and claim `recordings/<episode>/`. Raises StoreError where it exists.
+
+    synced: on return its name survives a power cut; whoever promises nothing yet syncs it later.
+    """
     folder = layout.recording_dir(root, episode)
     with disk.doing(f"begin {layout.relative(root, folder)}"):
         disk.make_folder(folder.parent, inside=root)
@@ -67,7 +73,8 @@ def claim(root: Path, episode: str) -> disk.Claim:
             time.sleep(0.001)
             folder.mkdir(exist_ok=True)
             taken = disk.Claim.make(folder)
-        disk.sync_folder(folder.parent)
+        if synced:
+            disk.sync_folder(folder.parent)
     return taken
 
 
@@ -94,28 +101,87 @@ def keep_contracts(root: Path, embodiment_id: str, task_id: str) -> dict[str, st
     return uses
 
 
-def publish_draft(root: Path, container: layout.Container, draft: Draft) -> Manifest:
-    """Publish what an importer made; its videos are copied byte for byte."""
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An episode that is written and not yet published; its claim is held until `finish`."""
+
+    root: Path
+    manifest: Manifest
+    held: disk.Claim
+
+    def finish(self) -> Manifest:
+        """Publish it."""
+        try:
+            release(self.root, self.manifest.id)
+        except BaseException as error:
+            _give_up(self.root, self.manifest.id, self.held, error)
+            raise
+        finally:
+            self.held.release()
+        return self.manifest
+
+
+def stage_draft(root: Path, container: layout.Container, draft: Draft) -> Staged:
+    """Write what an importer made; its videos are copied byte for byte and not needed any more."""
     publish_once(root, layout.session_file(root, draft.session.id), dump(draft.session))
     uses = keep_contracts(root, draft.session.embodiment, draft.facts.task)
     episode = new_id()
-    held = claim(root, episode)
+    held = claim(root, episode, synced=False)
     footage = {name: copied(name, video) for name, video in draft.videos.items()}
     try:
-        return publish(root, container, draft, episode, footage, uses)
+        return Staged(root, write(root, container, draft, episode, footage, uses), held)
     except BaseException as error:
-        if layout.episode_dir(root, episode).exists():
-            disk.explain(
-                error,
-                f"the episode {episode} is published, its ledger is not complete: run "
-                f"`demos recover {root}` and do not import it again",
-            )
-        else:
-            with suppress(OSError):
-                disk.remove(held.folder)
-        raise
-    finally:
+        _give_up(root, episode, held, error)
         held.release()
+        raise
+
+
+def publish_draft(root: Path, container: layout.Container, draft: Draft) -> Manifest:
+    """Publish what an importer made."""
+    return stage_draft(root, container, draft).finish()
+
+
+class Publishing:
+    """Publishes what an importer makes in its order, each episode while the next one is made.
+
+    Raises what publishing raised, with the next `add` or at the end.
+    """
+
+    def __init__(self, root: Path, container: layout.Container) -> None:
+        self._root, self._container = root, container
+        self._pool = ThreadPoolExecutor(1, "publish")
+        self._last: Future[Manifest] | None = None
+
+    def add(self, draft: Draft) -> Manifest:
+        """Take in an episode: its temporary files may go when this returns."""
+        self._wait()
+        staged = stage_draft(self._root, self._container, draft)
+        self._last = self._pool.submit(staged.finish)
+        return staged.manifest
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._pool.shutdown()
+        if error is None:
+            self._wait()
+
+
+def _give_up(root: Path, episode: str, held: disk.Claim, error: BaseException) -> None:
+    if layout.episode_dir(root, episode).exists():
+        disk.explain(
+            error,
+            f"the episode {episode} is published, its ledger is not complete: run "
+            f"`demos recover {root}` and do not import it again",
+        )
+    else:
+        with suppress(OSError):
+            disk.remove(held.folder)
 
 
 def publish(
@@ -127,24 +193,49 @@ def publish(
     uses: Mapping[str, str],
 ) -> Manifest:
     """Publish `draft` as `episode` from its claimed recording folder, which is removed."""
+    manifest = write(root, container, draft, episode, footage, uses)
+    release(root, episode)
+    return manifest
+
+
+def write(
+    root: Path,
+    container: layout.Container,
+    draft: Draft,
+    episode: str,
+    footage: Mapping[str, Footage],
+    uses: Mapping[str, str],
+) -> Manifest:
+    """Write all of `episode` into its claimed recording folder; nothing is synced yet."""
     work = layout.recording_dir(root, episode)
     with disk.doing(f"publish the episode {episode}"):
         _clear(work)
-        made, final = work / EPISODE, layout.episode_dir(root, episode)
         try:
-            made.mkdir()
-            manifest = put_episode(made, container, draft, episode, footage, uses)
+            for folder in (work / EPISODE, work / BESIDE):
+                folder.mkdir()
+            manifest = put_episode(work / EPISODE, container, draft, episode, footage, uses)
             put_beside(root, work / BESIDE, draft, episode)
-            disk.sync_folder(work)
-            disk.make_folder(final.parent, inside=root)
-            disk.rename_folder(made, final)
+        except BaseException:
+            with suppress(OSError):
+                _clear(work)  # a disk that is full needs the space
+            raise
+    return manifest
+
+
+def release(root: Path, episode: str) -> None:
+    """Publish what `write` wrote: sync it, rename it, and do what follows."""
+    work, final = layout.recording_dir(root, episode), layout.episode_dir(root, episode)
+    made, beside = work / EPISODE, work / BESIDE
+    with disk.doing(f"publish the episode {episode}"):
+        try:
+            disk.sync_all([*disk.tree(made), *disk.tree(beside), work, work.parent])
+            disk.rename_folder(made, final, inside=root)
         except BaseException:
             if not final.exists():
                 with suppress(OSError):
-                    _clear(work)  # a disk that is full needs the space
+                    _clear(work)
             raise
         complete(root, episode)
-    return manifest
 
 
 def _clear(work: Path) -> None:
@@ -167,14 +258,15 @@ def complete(root: Path, episode: str, known: Collection[str] = ()) -> None:
         for name, file in sorted(manifest.files.items())
     ]
     facts.append(ledger.Fact.of(f"{place}/{layout.MANIFEST}", content))
-    beside = work / BESIDE
+    beside, unsynced = work / BESIDE, list[Path]()
     for source in sorted(path for path in beside.rglob("*") if path.is_file()):
         target = root / source.relative_to(beside)
-        disk.make_folder(target.parent, inside=root)
+        unsynced += disk.new_names(target.parent, inside=root)
         with suppress(FileExistsError):
             os.link(source, target)
-        disk.sync_folder(target.parent)
+        unsynced.append(target.parent)
         facts.append(ledger.Fact.of(layout.relative(root, target), source.read_bytes()))
+    disk.sync_all(unsynced)
     ledger.append(root, [fact for fact in facts if fact.path not in known])
     disk.remove(work)
     disk.sync_folder(work.parent)

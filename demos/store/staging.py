@@ -51,7 +51,7 @@ def put_episode(
     footage: Mapping[str, Footage],
     uses: Mapping[str, str],
 ) -> Manifest:
-    """Write the files of an episode into the empty `folder`, synced, the manifest last."""
+    """Write the files of an episode into the empty `folder`; nothing is synced yet."""
     packets: dict[str, PacketIndex] = {}
     cameras: dict[str, CameraSummary] = {}
     for name, camera in sorted(footage.items()):
@@ -68,7 +68,6 @@ def put_episode(
     containers.write(folder / layout.SIGNALS[container], container, draft.streams, packets)
     files = {}
     for path in sorted(folder.iterdir()):
-        disk.sync_file(path)
         files[path.name] = FileInfo(size=path.stat().st_size, sha256=sha256_file(path))
     streams = {name: _summary(stream) for name, stream in sorted(draft.streams.items())}
     clocks = [stream.time_ns for stream in draft.streams.values() if len(stream)]
@@ -90,12 +89,14 @@ def put_episode(
         files=files,
     )
     disk.write_new(folder / layout.MANIFEST, dump(manifest))
-    disk.sync_folder(folder)
     return manifest
 
 
 def put_beside(root: Path, folder: Path, draft: Draft, episode: str) -> None:
-    """Write labels and findings into `folder`, each where it will lie below the store's root."""
+    """Write labels and findings into `folder`, each where it will lie below the store's root.
+
+    Nothing is synced yet.
+    """
     content = {
         layout.label_file(root, episode, label.id): dump(
             label.model_copy(update={"episode": episode})
@@ -106,14 +107,10 @@ def put_beside(root: Path, folder: Path, draft: Draft, episode: str) -> None:
         findings = [finding.model_copy(update={"episode": episode}) for finding in draft.findings]
         path = layout.result_file(root, "findings", FINDINGS_RUN, episode)
         content[path] = parquet(findings_table(findings))
-    if not content:
-        return
     for path, data in content.items():
         target = folder / path.relative_to(root)
-        disk.make_folder(target.parent, inside=folder.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
         disk.write_new(target, data)
-    for parent in {(folder / path.relative_to(root)).parent for path in content}:
-        disk.sync_folder(parent)
 
 
 def findings_table(findings: list[Finding]) -> pd.DataFrame:

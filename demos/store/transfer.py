@@ -78,15 +78,15 @@ def _bring(source: EpisodeStore, target: EpisodeStore, episode: str) -> None:
         with disk.doing(f"read {kept.name}"):
             content = kept.read_bytes()
         publish_once(target.root, layout.used_file(target.root, folder, name, sha256), content)
-    held = claim(target.root, episode)
+    held = claim(target.root, episode, synced=False)
     try:
         with disk.doing(f"receive the episode {episode}"):
             _copy(layout.episode_dir(source.root, episode), held.folder / EPISODE, manifest)
             (held.folder / BESIDE).mkdir()
-            disk.sync_folder(held.folder)
+            made, work = held.folder / EPISODE, held.folder
+            disk.sync_all([*disk.tree(made), *disk.tree(work / BESIDE), work, work.parent])
             final = layout.episode_dir(target.root, episode)
-            disk.make_folder(final.parent, inside=target.root)
-            disk.rename_folder(held.folder / EPISODE, final)
+            disk.rename_folder(held.folder / EPISODE, final, inside=target.root)
             complete(target.root, episode)
     except BaseException:
         # what was renamed is whole and completed by `recover`; the rest was never promised
@@ -108,9 +108,7 @@ def _copy(source: Path, into: Path, manifest: Manifest) -> None:
                 "run `demos verify --deep` on the rig's store; record the episode again if the "
                 "damage is there too"
             )
-        disk.sync_file(copy)
     disk.write_new(into / layout.MANIFEST, (source / layout.MANIFEST).read_bytes())
-    disk.sync_folder(into)
 
 
 def _bring_labels(source: EpisodeStore, target: EpisodeStore, episode: str) -> None:

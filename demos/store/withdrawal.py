@@ -57,7 +57,7 @@ def withdraw(store: EpisodeStore, session: str) -> Withdrawal:
     try:
         with disk.doing(f"withdraw the session {session}"):
             disk.write_new(held.folder / INTENT, dump(intent))
-            disk.sync_folder(held.folder)
+            disk.sync_all([held.folder / INTENT, held.folder])
             for folder in unpublished:
                 disk.remove(folder)
         finish(store, held.folder)

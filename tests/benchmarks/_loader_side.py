@@ -245,13 +245,11 @@ def train(side: Ours | Lerobot, steps: int) -> dict[str, float]:
     return {"samples_per_s": 8 * steps / spent, "waiting_share": waited / spent}
 
 
-def serve(side: Ours | Lerobot) -> None:
-    """Answer requests until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries print; answers alone go out
+def answering(side: Ours | Lerobot) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return what answers one request."""
     takes: dict[tuple[str, str], Take] = {}
-    for line in sys.stdin:
-        asked = json.loads(line)
+
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
         case, mode = asked.get("case", ""), asked.get("mode", "")
         found: dict[str, Any] = {}
         if asked["do"] == "open":
@@ -280,10 +278,12 @@ def serve(side: Ours | Lerobot) -> None:
             make.record_lerobot(content, target, small=name == "small")
         elif asked["do"] == "train":
             found = train(side, asked["steps"])
-        answers.write(json.dumps(found) + "\n")
-        answers.flush()
+        return found
+
+    return answer
 
 
 if __name__ == "__main__":
     name, root = sys.argv[1], Path(sys.argv[2])
-    serve(Ours(root) if name == "ours" else Lerobot(root, name.split("_")[0]))
+    side = Ours(root) if name == "ours" else Lerobot(root, name.split("_")[0])
+    import_module("_sides").serve(answering(side))

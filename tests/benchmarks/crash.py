@@ -7,7 +7,6 @@ write, rename and sync of such work is written down and only what had to survive
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pickle
@@ -20,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ Promises = dict[tuple[str, str], int]
 def run(*, quick: bool, seed: int) -> dict[str, Any]:
     """Kill and cut the power; every figure but the first two is to be zero, or at most 1 s."""
     kills, power_cuts = (12, 8) if quick else (100, 50)
-    work = _beside("_crash_work")
+    work = import_module("_crash_work")
     found = dict.fromkeys(("lost_acknowledged", "lost_synced", "half_published", "unreadable"), 0)
     detail: list[str] = []
     with tempfile.TemporaryDirectory(prefix="demos-crash-") as folder:
@@ -55,17 +55,6 @@ def run(*, quick: bool, seed: int) -> dict[str, Any]:
         "promises_checked": found["promises_checked"],
         "problems": detail[:20],
     }
-
-
-def _beside(name: str) -> Any:
-    """Load a module that lies in this folder, wherever that is."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 @contextmanager
@@ -173,7 +162,7 @@ def _whole(store: Any, found: dict[str, int], key: str, detail: list[str], what:
 
     from demos.errors import DemosError
 
-    sample = _beside("_crash_work").sample
+    sample = import_module("_crash_work").sample
     ids = set(store.episode_ids())
     for episode_id in ids:
         problem = ""
@@ -209,7 +198,7 @@ def _kept(store: Any, kind: str, name: str, count: int, whole: set[str]) -> bool
 
 def _cut(place: Path, cuts: int, seed: int, found: dict[str, int], detail: list[str]) -> float:
     """Work once with a journal, cut it at random places, judge each; return seconds at risk."""
-    power = _beside("_power_cuts")
+    power = import_module("_power_cuts")
     root, file = place / "journalled", place / "journal"
     shutil.copytree(place / "fresh", root)
     script = str(Path(__file__).with_name("_crash_work.py"))

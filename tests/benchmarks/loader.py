@@ -20,16 +20,13 @@ after the system was asked to forget the files.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +76,7 @@ def run(*, quick: bool, seed: int) -> Figures:
 
 
 def _record(root: Path, *, peer: bool, quick: bool, seed: int) -> Figures:
-    make = _beside("_loader_content")
+    make = import_module("_loader_content")
     some, large = ((3, 60), (1, 60)) if quick else ((20, 300), (4, 300))
     contents = {
         "content": make.Content(*some, 2, 320, 240, seed),
@@ -193,45 +190,10 @@ def _ratio(modes: Figures, peers: Sequence[str]) -> float:
     return round(ours / theirs, 1)
 
 
-@contextmanager
-def _side(name: str, root: Path) -> Iterator[Any]:
-    """Run one side in a process of its own; give a function that asks it."""
-    script = str(Path(__file__).with_name("_loader_side.py"))
-    said, environment = root / f"{name}.log", dict(os.environ)
-    if name != AS_INSTALLED:
-        environment["OMP_NUM_THREADS"] = "1"
-    with said.open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, script, name, str(root)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=environment,
-        )
-
-    def ask(**request: Any) -> Figures:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{name} ended at {request}:\n{said.read_text()[-2000:]}")
-        answer: Figures = json.loads(line)
-        return answer
-
-    try:
-        yield ask
-    finally:
-        process.communicate()
-
-
-def _beside(name: str) -> Any:
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def _side(name: str, root: Path) -> AbstractContextManager[Any]:
+    sides, environment = import_module("_sides"), {"OMP_NUM_THREADS": "1"}
+    script = Path(__file__).with_name("_loader_side.py")
+    side: AbstractContextManager[Any] = sides.side(
+        script, name, root, {} if name == AS_INSTALLED else environment
+    )
+    return side
