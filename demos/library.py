@@ -21,7 +21,7 @@ from demos import labels as label_rules
 from demos import model
 from demos.catalog import COLUMNS, Catalog, Progress
 from demos.errors import Damaged, EpisodeNotFound, StoreError
-from demos.exporters import Action, Chosen, ExportReport
+from demos.exporters import Action, Chosen, Cited, ExportReport
 from demos.exporters import Progress as ExportProgress
 from demos.model import Label, Selected, SelectionRecord, Span
 from demos.provenance import now, sha256_file
@@ -168,11 +168,20 @@ class Selection:
 
     def chosen(self) -> list[Chosen]:
         """Say of each episode what there is of it and how it is opened, for exporters."""
-        verdicts = dict(self.rows(["id", "verdict"]))
+        said = {row[0]: row[1:] for row in self.rows(["id", "verdict", "licence"])}
         return [
-            Chosen(self.store.manifest(e), partial(self.opened, e), verdict=verdicts.get(e) or "")
-            for e in self.ids
+            Chosen(
+                self.store.manifest(episode),
+                partial(self.opened, episode),
+                verdict=said[episode][0] or "",
+                licence=said[episode][1] or "unknown",
+            )
+            for episode in self.ids
         ]
+
+    def cited(self) -> Cited:
+        """Say how this choice is named beside what goes out of it."""
+        return Cited(where=self.where)
 
     def opened(self, episode: str) -> Episode:
         """Open one episode with the labels that count here."""
@@ -197,7 +206,7 @@ class Selection:
         from demos.exporters import Choices, export
 
         wanted = tuple(streams) if streams is not None else None
-        choices = Choices(rate_hz=rate_hz, action=action, streams=wanted)
+        choices = Choices(rate_hz, action, wanted, self.cited())
         return export(self.chosen(), Path(out), to, choices, progress=progress)
 
     def windows(
@@ -333,6 +342,12 @@ class FrozenSelection(Selection):
         """Say of each episode what there is of it, with its split."""
         splits = {item.episode: item.split for item in self.record.episodes}
         return [replace(item, split=splits[item.manifest.id]) for item in super().chosen()]
+
+    def cited(self) -> Cited:
+        """Name the selection as papers do: `name@number`, with its hash."""
+        record = self.record
+        name = f"{record.name}@{record.number}"
+        return Cited(name, record.sha256, record.where, tuple(self.withdrawn))
 
     def _selected(self) -> list[Selected]:
         gone = set(self.withdrawn)

@@ -76,6 +76,23 @@ def test_reads_the_same_twice(importer: Importer, tmp_path: Path) -> None:
             np.testing.assert_array_equal(a.time_ns, b.time_ns)
 
 
+def test_somebody_who_looks_at_the_numbers_alone_sees_the_same_ones_and_no_image(
+    importer: Importer, tmp_path: Path
+) -> None:
+    source = importer.write_example(tmp_path)
+
+    whole, numbers = (
+        found(list(importer.episodes(source, Options(numbers_only=only)))) for only in (False, True)
+    )
+
+    for one, other in zip(whole, numbers, strict=True):
+        assert other.draft.videos == {}
+        assert list(one.draft.streams) == list(other.draft.streams)
+        for name, stream in one.draft.streams.items():
+            np.testing.assert_array_equal(stream.values, other.draft.streams[name].values)
+            np.testing.assert_array_equal(stream.time_ns, other.draft.streams[name].time_ns)
+
+
 def test_is_the_only_one_to_claim_its_example(
     name: str, importer: Importer, tmp_path: Path
 ) -> None:

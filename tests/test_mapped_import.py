@@ -16,8 +16,8 @@ from demos._content import content
 from demos.cli import main
 from demos.errors import DemosError, ImportFailed, SchemaMismatch, UnknownName
 from demos.formats import hdf5
-from demos.formats.hdf5_mapping_example import BEGAN_NS, STEPS
 from demos.formats.lerobot_example import write_video
+from demos.formats.mapped_group_example import BEGAN_NS, STEPS
 from demos.importers import Found, Item, Options, Refused, Remark, import_source
 from demos.importers.mapped import Mapped
 from demos.mapping.conversion import ASSUMED
@@ -302,6 +302,21 @@ def test_fields_of_a_compound_dataset_are_read_by_path(tmp_path: Path) -> None:
     assert "not plain numbers" in refused(words).reason
 
 
+@pytest.mark.parametrize("path", ["n", "@names", "f@names"])
+def test_columns_are_picked_by_the_names_that_the_file_gives_them(
+    tmp_path: Path, path: str
+) -> None:
+    recorded(tmp_path, f=np.arange(6.0).reshape(2, 3), n=["a", "b", "c"], at_names=["a", "b", "c"])
+    with h5py.File(tmp_path / "run_1.h5", "a") as file:
+        file["f"].attrs["names"] = ["a", "b", "c"]
+    stream = {"paths": ["f"], "names": path, "channels": ["c", "a"], "units": ["N"]}
+
+    made = only(told(tmp_path, streams={"force": stream})).streams["force"]
+
+    assert made.values.tolist() == [[2, 0], [5, 3]]
+    assert made.channels == ("c", "a")
+
+
 def test_numbers_of_three_axes_keep_their_shape(tmp_path: Path) -> None:
     depth = np.arange(2 * 4 * 5, dtype=np.uint16).reshape(2, 4, 5)
     recorded(tmp_path, f=depth)
@@ -362,6 +377,11 @@ def test_truth_values_are_kept_as_0_and_1(tmp_path: Path) -> None:
             "not samples and columns",
         ),
         ({"streams": {"a": {"paths": ["g"], "units": ["N"]}}}, {"g": 3.0}, "one number"),
+        (
+            {"streams": {"a": {"paths": ["f"], "units": ["N"], "channels": ["x"], "names": "@n"}}},
+            {"at_n": ["y"]},
+            "nothing is called x; there are y",
+        ),
         (
             {"streams": {"a": {"paths": ["g"], "units": ["N"]}}},
             {"g": np.zeros(3, complex)},
@@ -565,8 +585,9 @@ def test_operators_of_their_own_have_sessions_of_their_own(tmp_path: Path) -> No
         ({"streams": {"a": {"paths": ["f"], "role": "state"}}}, "channels are missing"),
         ({"streams": {"a": {**JOINTS["q"], "scale": 2.0}}}, "converted by `mapping`"),
         ({"streams": {"a": {"paths": ["f"], "units": ["N"], "scale": 0}}}, "scale is 0"),
+        ({"streams": {"a": {"paths": ["f"], "units": ["N"], "names": "n"}}}, "names go with one"),
         ({"streams": {"a": {"paths": ["f"], "units": ["N"], "columns": [-1]}}}, "from 0"),
-        ({"clock": {"path": "t", "rate_hz": 3}}, "either the path of the stamps or rate_hz"),
+        ({"clock": {"path": "t", "rate_hz": 3}}, "the path of the stamps, or time, or rate_hz"),
         ({"clock": {"rate_hz": -3}}, "rate_hz"),
         ({"cameras": {"a": {"path": "x", "file": "y"}}}, "either path or file"),
         ({"task": {}}, "either text or path"),

@@ -14,6 +14,7 @@ from demos import mapping
 from demos._content import content
 from demos.errors import ImportFailed, SchemaMismatch
 from demos.formats.joints import Columns, joint_streams
+from demos.formats.options import Options
 from demos.formats.sitting import Sitting, sitting
 from demos.formats.steps import Ticks
 from demos.importers import import_source
@@ -225,7 +226,7 @@ ABSENT = """  rig:
 
 
 def seated(body: Embodiment, root: Path) -> Sitting:
-    return sitting(root, "rig", None, body=body, operator="op-1")
+    return sitting(root, "rig", None, Options(body, operator="op-1"))
 
 
 def test_joints_that_a_source_lacks_are_held_or_mimic_in_a_stream_of_their_own(

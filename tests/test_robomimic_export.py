@@ -24,6 +24,7 @@ from demos.library import Episode
 from demos.model import Stream
 from demos.provenance import new_label
 from tests import export_store
+from tests.lerobot_reading import rows_of
 
 SECOND = 1_000_000_000
 
@@ -275,14 +276,34 @@ def test_without_commands_an_action_is_the_position_one_step_later(tmp_path: Pat
 
 
 @pytest.mark.parametrize("action", ["end_effector", "end_effector_delta", "rotation_6d"])
-def test_actions_that_cannot_be_had_leave_everything_out_with_a_reason(
+def test_actions_of_hands_are_those_of_a_lerobot_export(
     action: Any, lab: demos.Store, tmp_path: Path
 ) -> None:
-    with pytest.raises(demos.errors.DemosError, match="joints only") as caught:
-        lab.select("").export(tmp_path / "out", to="robomimic", action=action)
+    picked = lab.select("factor.number == 0")
 
-    assert "--action joint" in caught.value.hint
-    assert list(tmp_path.iterdir()) == []
+    report = picked.export(tmp_path / "out.hdf5", to="robomimic", action=action)
+    picked.export(tmp_path / "table", to="lerobot", action=action)
+
+    expected = rows_of(tmp_path / "table")["action"]
+    names = [name for written in report.written for name in written.names]
+    with h5py.File(tmp_path / "out.hdf5") as file:
+        found = np.concatenate([file[f"data/{name}/actions"][:] for name in names])
+        info = json.loads(file[f"data/{names[0]}/actions"].attrs["stream_info"])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert action in info["semantics"]
+    assert "right_hand.x" in " ".join(info["channels"]) or "right_hand.dx" in info["channels"]
+
+
+def test_actions_of_hands_need_a_body(tmp_path: Path) -> None:
+    store = demos.open(tmp_path / "store", container="zarr")
+    import_source(write(tmp_path / "image.hdf5", demos=1), store)
+    store.refresh()
+
+    with pytest.raises(demos.errors.DemosError) as caught:
+        store.select("").export(tmp_path / "out", to="robomimic", action="rotation_6d")
+
+    assert caught.value.hint
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_episode_labelled_as_not_for_training_stays(tmp_path: Path) -> None:

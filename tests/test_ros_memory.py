@@ -58,14 +58,33 @@ def fill(path: Path) -> None:
         writer.finish()
 
 
+MAPPING = """
+kind: mapping
+version: 1
+title: large
+files: ["*.mcap"]
+clock: {path: header.stamp}
+streams:
+  depth.c: {paths: [/c/depth/image_raw], channels: [depth], units: [mm]}
+cameras:
+  a: {path: /a/image_raw/compressed}
+  b: {path: /b/image_raw}
+"""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it asks Linux for the peak")
-def test_a_large_bag_is_read_in_little_memory(tmp_path: Path) -> None:
+def test_a_large_bag_is_read_in_little_memory(tmp_path: Path, *, mapped: bool) -> None:
     path = tmp_path / "large.mcap"
     fill(path)
+    source = path
+    if mapped:
+        source = tmp_path / "large.yaml"
+        source.write_text(MAPPING)
 
     answer = subprocess.run(
-        [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", READER, str(source)], capture_output=True, text=True, check=True
     )
 
     seen = json.loads(answer.stdout)

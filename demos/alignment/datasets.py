@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Protocol
@@ -16,6 +16,7 @@ from demos.alignment.parts import Part, described, parts_of, resampled
 from demos.alignment.schemas import Offered, Survey, TableSchema, survey
 from demos.alignment.tables import merged
 from demos.errors import DemosError
+from demos.formats import dataset_card
 from demos.formats.truth_folder import put_truth, write_report
 from demos.model import Episode
 from demos.store import layout
@@ -31,6 +32,23 @@ class Picked(Offered, Protocol):
     @property
     def verdict(self) -> str:
         """What is thought of it, or an empty string."""
+
+    @property
+    def licence(self) -> str:
+        """Under which licence its session may be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """Out of which choice episodes go: a frozen selection `name@number`, or a mere filter.
+
+    withdrawn: the selection's episodes that have been deleted since.
+    """
+
+    name: str = ""
+    sha256: str = ""
+    where: str = ""
+    withdrawn: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):
@@ -66,6 +84,7 @@ class Laid:
 class _Report:
     """What `report.json` says, row by row."""
 
+    cited: Cited
     episodes: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
 
@@ -81,13 +100,14 @@ def write_dataset(
     root: Path,
     wanted: Wanted,
     begin: Callable[[Path, TableSchema], Dataset],
+    cited: Cited | None = None,
 ) -> Generator[Laid, None, None]:
     """Write episodes to the folder `root`, split after split; yield what became of each.
 
     An episode is prepared whole before anything of it is written. Splits are ranges of numbers,
-    in the order in which `picked` names them; beside the dataset lies `demos/`.
+    in the order in which `picked` names them; beside the dataset lie `demos/` and a card.
     """
-    report = _Report()
+    report = _Report(cited or Cited())
     found = survey(picked, wanted)
     for name, error in found.refused.items():
         yield report.refuse(name, error)
@@ -160,6 +180,9 @@ def _row(
         "episode": laid.episode,
         "split": item.split,
         "verdict": item.verdict,
+        "licence": item.licence,
+        "task": episode.manifest.instruction or episode.manifest.task,
+        "origin": episode.manifest.origin,
         "parts": [
             {
                 "episode_index": number,
@@ -185,5 +208,12 @@ def _finish(
     named = {"train": splits["all"]} if set(splits) == {"all"} else splits
     dataset.finish(named)
     assert found.schema is not None
-    said = {"schema": described(found.schema), "splits": {k: list(v) for k, v in named.items()}}
-    write_report(root, said | {"episodes": report.episodes, "left_out": report.left_out})
+    said = {
+        "selection": asdict(report.cited),
+        "schema": described(found.schema),
+        "splits": {k: list(v) for k, v in named.items()},
+        "episodes": report.episodes,
+        "left_out": report.left_out,
+    }
+    write_report(root, said)
+    (root / dataset_card.NAME).write_text(dataset_card.card(said))

@@ -76,6 +76,11 @@ def simulate(
     )
 
 
+_accept_mapping = click.option(
+    "--accept-mapping", is_flag=True, help="Import in spite of unknown channels and doubts."
+)
+
+
 @click.command(name="import")
 @click.argument("source", type=click.Path(path_type=Path))
 @store_argument
@@ -85,9 +90,7 @@ def simulate(
 @click.option("--operator", metavar="NAME", help="A pseudonym.")
 @click.option("--factor", "factors", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
 @click.option("--ignore", multiple=True, metavar="CHANNEL", help="Leave out on purpose.")
-@click.option(
-    "--accept-mapping", is_flag=True, help="Import in spite of unknown channels and doubts."
-)
+@_accept_mapping
 @format_option
 def import_(
     source: Path,
@@ -104,8 +107,8 @@ def import_(
 ) -> int:
     """Read somebody else's recording into a store, saying what was assumed.
 
-    SOURCE is a recording of a known format, or a mapping file (YAML) that describes HDF5 files of
-    one's own. The first episodes are held against the embodiment before any is published.
+    SOURCE is a recording of a known format, or a mapping file (YAML) that describes HDF5 files or
+    bags of one's own. The first episodes are held against the embodiment before any is published.
     Exits with 1 where an episode was left out.
     """
     import demos
@@ -161,8 +164,9 @@ def import_(
 @click.argument("source", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path, file_okay=False),
               metavar="PATH", help="The team's store.")  # fmt: skip
+@_accept_mapping
 @format_option
-def upload(source: Path, target: Path, output: str) -> int:
+def upload(source: Path, target: Path, output: str, *, accept_mapping: bool) -> int:
     """Bring a rig's session to the team's store, verified, and say what to record again.
 
     DIR is the rig's own store, or a folder in a format that `demos formats` lists. Exits with 1
@@ -174,7 +178,7 @@ def upload(source: Path, target: Path, output: str) -> int:
 
     home = demos.open(target)
     lines = _recovered(source)
-    came, refused = _brought(source, home)
+    came, refused = _brought(source, home, accept_mapping=accept_mapping)
     problems = verify(home, came, deep=True) if came else []
     with progress("analyse") as step:
         jobs.analyse_store(home, came, progress=lambda _name, done, total: step(done, total))
@@ -234,7 +238,9 @@ def _recovered(source: Path) -> list[str]:
     return lines + [f"{e}: not recovered: {reason}" for e, reason in done.failed.items()]
 
 
-def _brought(source: Path, home: Store) -> tuple[list[str], list[tuple[str, str, str]]]:
+def _brought(
+    source: Path, home: Store, *, accept_mapping: bool
+) -> tuple[list[str], list[tuple[str, str, str]]]:
     """Bring a store over, or import a folder: the ids that came, and what did not and why."""
     from demos.importers import import_source
     from demos.store import EpisodeStore
@@ -245,7 +251,10 @@ def _brought(source: Path, home: Store) -> tuple[list[str], list[tuple[str, str,
             moved = transfer(EpisodeStore.open(source), home, step)
             return list(moved.brought), list(moved.refused)
         report = import_source(
-            source, home, progress=lambda done, total, _name: step(done, total or done + 1)
+            source,
+            home,
+            accept_mapping=accept_mapping,
+            progress=lambda done, total, _name: step(done, total or done + 1),
         )
     skipped = [each for each in report.skipped if "imported before" not in each[1]]
     return [episode for _, episode in report.episodes], skipped

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 from demos._registry import Registry
 from demos.alignment import Action as Action
 from demos.alignment import Loss
+from demos.alignment.datasets import Cited as Cited
 from demos.errors import DemosError, StoreError
 from demos.model import Episode, Manifest
 from demos.provenance import new_id
@@ -30,12 +31,13 @@ class Choices:
     """What the person who exports wants of a format with one clock for all.
 
     `rate_hz` None: what the episodes ask for (see `alignment.step_rate_hz`). `streams` None: all
-    that the format can hold.
+    that the format can hold. `cited` says out of which choice the episodes go.
     """
 
     rate_hz: float | None = None
     action: Action = "joint"
     streams: tuple[str, ...] | None = None
+    cited: Cited | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,14 @@ class Chosen:
     """One episode to export. `manifest` says what there is, `open` opens it anew each time.
 
     The opened episode keeps what was decoded of it: let go of it before the next one. Its labels
-    are those that count: all there are, or the ones a selection froze.
+    are those that count: all there are, or the ones a selection froze. `licence` is its session's.
     """
 
     manifest: Manifest
     open: Callable[[], Episode]
     split: str = "all"
     verdict: str = ""
+    licence: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Groot:
     ) -> Iterator[Written | LeftOut]:
         """Write episodes; each part of one that may be trained on is an episode of the dataset."""
         wanted = Wanted(choices.rate_hz, choices.action, choices.streams, by_part=True)
-        with closing(write_dataset(chosen, target, wanted, _Dataset)) as made:
+        with closing(write_dataset(chosen, target, wanted, _Dataset, choices.cited)) as made:
             for laid in made:
                 if laid.error is not None:
                     hint = laid.error.hint or "look at the episode with `demos show`"

@@ -33,7 +33,7 @@ class LeRobot:
     ) -> Iterator[Written | LeftOut]:
         """Write episodes; each part of one that may be trained on is an episode of LeRobot's."""
         wanted = Wanted(choices.rate_hz, choices.action, choices.streams)
-        with closing(write_dataset(chosen, target, wanted, _Dataset)) as made:
+        with closing(write_dataset(chosen, target, wanted, _Dataset, choices.cited)) as made:
             for laid in made:
                 if laid.error is not None:
                     yield LeftOut(laid.episode, str(laid.error), laid.error.hint or _LOOK)

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from demos import alignment, labels, timeline
+from demos.alignment.actions import actions_at
+from demos.alignment.offers import Wanted, offer_of
 from demos.exporters import (
     Choices,
     Chosen,
@@ -281,9 +283,7 @@ def _sources(episode: Episode) -> tuple[list[str], str]:
 
 def _actions(episode: Episode, moments: Nanoseconds, choices: Choices) -> _Action:
     if choices.action not in ("joint", "joint_delta"):
-        raise ExportFailed(
-            f"an action of kind {choices.action} is not written in this format: joints only"
-        ).with_hint("export with --action joint or --action joint_delta")
+        return _hands(episode, moments, choices)
     sources, note = _sources(episode)
     if not any(name.startswith(("joint_", "action")) for name in sources):
         raise ExportFailed("it has neither commands nor positions of joints").with_hint(
@@ -310,6 +310,20 @@ def _actions(episode: Episode, moments: Nanoseconds, choices: Choices) -> _Actio
     single = len(sources) == 1 and not note and not delta
     info = chosen[0].info if single else _meaning(sources, chosen, delta=delta)
     return _Action(values, info, sources[0] if single else "action", note)
+
+
+def _hands(episode: Episode, moments: Nanoseconds, choices: Choices) -> _Action:
+    """Say where the hands are to go, as the tables of other formats do."""
+    plan = offer_of(episode, Wanted(action=choices.action)).action
+    step_ns = int(moments[1] - moments[0]) if len(moments) > 1 else 0
+    rate_hz = 1e9 / step_ns if step_ns else choices.rate_hz or alignment.USUAL_HZ
+    info = StreamInfo(
+        units=plan.units,
+        channels=plan.channels,
+        semantics=f"{plan.kind} of {', '.join(hand.name for hand, _ in plan.hands)}",
+        note=plan.note,
+    )
+    return _Action(actions_at(plan, episode.streams, moments, rate_hz), info, note=plan.note)
 
 
 def _meaning(sources: list[str], chosen: list[Stream], *, delta: bool) -> StreamInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from demos.formats import hdf5
 from demos.formats.agibot import Recorded
 from demos.formats.agibot_clock import clock_of
 from demos.formats.hdf5_contents import leaves
+from demos.formats.hdf5_episode import rows_of
 from demos.formats.joints import Columns, joint_streams, kept, known_names
 from demos.formats.names import word
 from demos.formats.notes import Notes
@@ -324,26 +326,18 @@ def _count(file: Any, places: Sequence[str], stamps: Table | None) -> int:
 
 def _table(file: Any, place: str, rows: int, notes: Notes) -> Table | None:
     """Read a table's rows; of a placeholder without rows nothing is said, it is in every file."""
-    try:
+    with suppress(ImportFailed):  # what is wrong with it is said below
         if hdf5.dataset(file, place).size == 0:
             return None
-        table = hdf5.array(file, place)
-        if table.ndim == 0 or len(table) < rows:
-            raise ImportFailed(f"{table.shape} values for {rows} rows").with_hint(
-                "it is not said which rows they belong to; look at the file with `h5dump -d`"
-            )
-    except ImportFailed as error:
-        notes.missing.append(f"{place}: {error}")
-        notes.find("column", f"{place} could not be kept: {error}", error.hint)
-        return None
-    if len(table) > rows:
+    table = rows_of(file, place, rows, "rows", notes)
+    if table is not None and len(table) > rows:
         notes.find(
             "rows",
             f"{place} has {len(table) - rows} rows more than there are stamps; they are left out",
             "some tasks of AgiBot World have actions longer than states",
             "error",
         )
-    return table[:rows]
+    return None if table is None else table[:rows]
 
 
 def _sent(file: Any, place: str, rows: int, notes: Notes) -> dict[str, Rows]:

@@ -17,6 +17,7 @@ from demos.formats import hdf5
 from demos.formats.droid_clocks import Clocks, clocks, raw_stream
 from demos.formats.files import json_object
 from demos.formats.hdf5_contents import leaves
+from demos.formats.hdf5_episode import rows_of
 from demos.formats.joints import OPAQUE, Columns, joint_streams, kept, known_names
 from demos.formats.names import word
 from demos.formats.notes import Notes
@@ -164,23 +165,14 @@ def _said(folder: Path, attributes: dict[str, Any], notes: Notes) -> dict[str, A
 
 def _table(file: Any, place: str, steps: int, notes: Notes) -> npt.NDArray[Any] | None:
     """Read the rows of the whole steps; which steps fewer rows belong to is not said."""
-    try:
-        table = hdf5.array(file, place)
-        if table.ndim == 0 or len(table) < steps or not table.size:
-            raise ImportFailed(f"{table.shape} values for {steps} steps").with_hint(
-                "it is not said which steps they belong to; look at the file with `h5dump -d`"
-            )
-    except ImportFailed as error:
-        notes.missing.append(f"{place}: {error}")
-        notes.find("column", f"{place} could not be kept: {error}", error.hint)
-        return None
-    if len(table) > steps:
+    table = rows_of(file, place, steps, "steps", notes)
+    if table is not None and len(table) > steps:
         notes.find(
             "rows",
             f"{len(table) - steps} rows of {place} are of a step that was not written whole",
             "the recorder was stopped while it wrote; those rows are left out",
         )
-    return table[:steps]
+    return None if table is None else table[:steps]
 
 
 def _is_stamp(place: str, table: npt.NDArray[Any]) -> bool:

@@ -91,7 +91,7 @@ def names(file: Any, place: str = "/") -> list[str]:
     """List what lies in a group, in the file's order; an empty list where there is no group."""
     import h5py
 
-    node = at(file, place)
+    node = node_at(file, place)
     if not isinstance(node, h5py.Group):
         return []
     try:
@@ -106,14 +106,14 @@ def has(file: Any, place: str) -> bool:
     """Say whether a dataset lies at a path."""
     import h5py
 
-    return isinstance(at(file, place), h5py.Dataset)
+    return isinstance(node_at(file, place), h5py.Dataset)
 
 
 def dataset(file: Any, place: str) -> Any:
     """Return the dataset at a path, its shape and chunks held against what the file has."""
     import h5py
 
-    found = at(file, place)
+    found = node_at(file, place)
     if not isinstance(found, h5py.Dataset):
         raise ImportFailed(f"{place} is not there").with_hint(
             "record it, or say with --format which format the file has"
@@ -168,6 +168,27 @@ def rows(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
         yield from _read(found, place, block)
 
 
+def is_ragged(found: Any) -> bool:
+    """Say whether the rows of a dataset are bytes, each row as many as it likes."""
+    import h5py
+
+    return bool(h5py.check_vlen_dtype(found.dtype) == np.uint8 and found.ndim == 1)
+
+
+def byte_rows(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
+    """Yield rows of bytes, (n,) uint8 one at a time, of one length or of many."""
+    found = dataset(file, place)
+    if not is_ragged(found):
+        if found.dtype != np.uint8 or found.ndim != 2:
+            raise ImportFailed(f"{place} holds {found.dtype} {found.shape}, not rows of bytes")
+        yield from rows(file, place)
+        return
+    for number in range(len(found)):
+        row = _read(found, place, number)
+        _bounded(place, row.nbytes, "a row")
+        yield row
+
+
 def blocks(file: Any, place: str) -> Iterator[npt.NDArray[Any]]:
     """Yield numbers in blocks of about 4 MB, (k, ...) one at a time."""
     found = _numbers(file, place)
@@ -217,7 +238,7 @@ def attributes(file: Any, place: str = "/") -> dict[str, Any]:
 
     Those that are neither are left out.
     """
-    node = at(file, place)
+    node = node_at(file, place)
     if node is None:
         raise ImportFailed(f"{place} is not there").with_hint(_COPY_AGAIN)
     try:
@@ -289,7 +310,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else None
 
 
-def at(file: Any, place: str) -> Any:
+def node_at(file: Any, place: str) -> Any:
     """Walk to a path by hard links only; None where there is nothing."""
     import h5py
 

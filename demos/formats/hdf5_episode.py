@@ -53,7 +53,8 @@ def claimed(path: Path, fits: Callable[[frozenset[str]], bool]) -> bool:
 class EpisodeFile:
     """An open file on its way into an episode. What was `used` of it is not read again.
 
-    `encode` is `demos.store.encoding.encode`; `scratch` is a folder for videos.
+    `encode` is `demos.store.encoding.encode`; `scratch` is a folder for videos; `numbers_only`
+    leaves the images alone.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class EpisodeFile:
     notes: Notes
     encode: Encode
     scratch: Path
+    numbers_only: bool = False
     used: set[str] = field(default_factory=set)
 
     def has(self, place: str) -> bool:
@@ -84,6 +86,8 @@ class EpisodeFile:
     def camera(self, place: str, name: str, clock: Ticks) -> VideoFile | None:
         """Make the video of a dataset of images, one a step; a finding where that fails."""
         self.used.add(place)
+        if self.numbers_only:
+            return None
         target = self.scratch / f"{len(self.used)}_{word(name)}.mp4"
         try:
             made = video(self.file, place, clock, target, self.encode)
@@ -174,6 +178,21 @@ def same_length(found: Iterable[tuple[str, int]]) -> int:
     steps = next(iter(lengths.values()))
     refuse_endless(steps)
     return steps
+
+
+def rows_of(file: Any, place: str, count: int, noun: str, notes: Notes) -> npt.NDArray[Any] | None:
+    """Read a table of at least `count` rows: (rows, ...); None, and a note, where it has fewer."""
+    try:
+        table = hdf5.array(file, place)
+        if table.ndim == 0 or len(table) < count or not table.size:
+            raise ImportFailed(f"{table.shape} values for {count} {noun}").with_hint(
+                f"it is not said which {noun} they belong to; look at the file with `h5dump -d`"
+            )
+    except ImportFailed as error:
+        notes.missing.append(f"{place}: {error}")
+        notes.find("column", f"{place} could not be kept: {error}", error.hint)
+        return None
+    return table
 
 
 def nominal(steps: int, rate_hz: float) -> Ticks:

@@ -1,7 +1,9 @@
 """Images in HDF5 datasets become videos: raw ones are encoded, encoded ones are kept byte for byte.
 
 Seen: (T, H, W, 3) and (T, 3, H, W) uint8 RGB; (T, length) uint8, each row a JPEG or PNG and zeros
-behind it. A JPEG ends with 0xFFD9 and a PNG with 0x82, so the zeros can be told from the image.
+behind it; (T,) rows of bytes, each as long as it is. A JPEG ends with 0xFFD9 and a PNG with 0x82,
+so the zeros can be told from the image. (T, H, W) and (T, H, W, 1) are grey images where somebody
+says that they are images at all.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from demos.formats.pictures import size_of, write_pictures
 from demos.formats.steps import Ticks
 from demos.model import CameraInfo, Nanoseconds, VideoFile
 
-Layout = Literal["hwc", "chw", "encoded"]
+Layout = Literal["hwc", "chw", "grey", "encoded"]
 Rgb = npt.NDArray[np.uint8]
 Encode = Callable[[Path, Iterable[Rgb], Nanoseconds, float], Any]
 """`demos.store.encoding.encode`: the store and the formats do not know each other."""
@@ -34,14 +36,23 @@ SWAPPED = (
 )
 
 
-def layout_of(file: Any, place: str) -> Layout | None:
-    """Say how images lie in a dataset by its shape; None where it holds none."""
+def layout_of(file: Any, place: str, *, grey: bool = False) -> Layout | None:
+    """Say how images lie in a dataset by its shape; None where it holds none.
+
+    grey: numbers of one colour, which might be anything, are images too.
+    """
     found = hdf5.dataset(file, place)
-    if found.dtype != np.uint8 or not found.size:
+    if not found.size:
         return None
-    if found.ndim == 2 and found.shape[1] > 64:
-        head = next(hdf5.rows(file, place))[:8].tobytes()
+    if hdf5.is_ragged(found) or (found.dtype == np.uint8 and found.ndim == 2):
+        if found.ndim == 2 and found.shape[1] <= 64:
+            return None
+        head = next(hdf5.byte_rows(file, place))[:8].tobytes()
         return "encoded" if head.startswith((b"\xff\xd8\xff", b"\x89PNG")) else None
+    if found.dtype != np.uint8:
+        return None
+    if grey and (found.ndim == 3 or (found.ndim == 4 and found.shape[3] == 1)):
+        return "grey"
     if found.ndim != 4:
         return None
     if found.shape[3] == 3:
@@ -58,25 +69,27 @@ def video(
     *,
     last: str = "",
     digest: Any = None,
+    grey: bool = False,
 ) -> VideoFile:
     """Write the images of a dataset to an mp4, one a tick; read and held a few at a time.
 
     last: path of a further dataset whose last image comes after the others. digest: a hash that
-    is fed with what is read. Raises ImportFailed, and RecordingFailed where H.264 cannot be had.
+    is fed with what is read. grey: as in `layout_of`. Raises ImportFailed, and RecordingFailed
+    where H.264 cannot be had.
     """
-    how = layout_of(file, place)
+    how = layout_of(file, place, grey=grey)
     if how is None:
         raise ImportFailed(f"{place} holds no images that are known").with_hint(
             "known are uint8 (T, height, width, 3), (T, 3, height, width) and rows of JPEG or PNG"
         )
-    rows = hdf5.rows(file, place)
+    rows = (hdf5.byte_rows if how == "encoded" else hdf5.rows)(file, place)
     if last:
         rows = chain(rows, [hdf5.last_row(file, last)])
     rows = _hashed(rows, digest) if digest is not None else rows
     rate = ticks.rate_hz or timeline.rate_hz(np.sort(ticks.time_ns))
     rate = rate if np.isfinite(rate) else 30.0
     if how == "encoded":
-        images = _unpadded(rows, place)
+        images = _encoded(rows, place, padded=not hdf5.is_ragged(hdf5.dataset(file, place)))
         if len(images) != len(ticks.time_ns):
             raise _count(place, len(images), len(ticks.time_ns))
         write_pictures(images, rate, path)
@@ -101,13 +114,16 @@ def _count(place: str, images: int, steps: int) -> ImportFailed:
 
 def _rgb(rows: Iterator[npt.NDArray[Any]], how: Layout) -> Iterator[Rgb]:
     for row in rows:
-        yield row if how == "hwc" else np.ascontiguousarray(row.transpose(1, 2, 0))
+        if how == "grey":
+            yield np.repeat(row.reshape(*row.shape[:2], 1), 3, axis=2)
+        else:
+            yield row if how == "hwc" else np.ascontiguousarray(row.transpose(1, 2, 0))
 
 
-def _unpadded(rows: Iterator[npt.NDArray[Any]], place: str) -> list[bytes]:
+def _encoded(rows: Iterator[npt.NDArray[Any]], place: str, *, padded: bool) -> list[bytes]:
     images, size = [], 0
     for row in rows:
-        images.append(row.tobytes().rstrip(b"\0"))
+        images.append(row.tobytes().rstrip(b"\0") if padded else row.tobytes())
         size += len(images[-1])
         if size > hdf5.MOST_BYTES:
             raise ImportFailed(

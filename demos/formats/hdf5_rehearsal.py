@@ -1,4 +1,4 @@
-"""Look through a foreign HDF5 file in a process that may end, before `hdf5` opens it."""
+"""Look through an HDF5 file in a process of its own, which a damaged file may end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _walk(file: Any, found: list[str]) -> None:
         with suppress(DemosError):
             hdf5.attributes(file, place)
         with suppress(Exception):
-            address = h5py.h5o.get_info(hdf5.at(file, place).id).addr
+            address = h5py.h5o.get_info(hdf5.node_at(file, place).id).addr
             if address in seen:
                 continue
             seen.add(address)
@@ -63,5 +63,8 @@ def _touch(file: Any, place: str) -> None:
     node = hdf5.dataset(file, place)
     if h5py.check_string_dtype(node.dtype) is not None:
         hdf5.texts(file, place)
+    elif hdf5.is_ragged(node):
+        for _ in hdf5.byte_rows(file, place):
+            pass
     elif node.chunks:
         node.id.get_num_chunks()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from demos.model import Finding, Severity
-from demos.provenance import new_id
+from demos import mapping
+from demos.model import Embodiment, Finding, Provenance, Severity, Stream
+from demos.provenance import made_by, new_id
 
 
 @dataclass(slots=True)
@@ -22,6 +24,23 @@ class Notes:
     missing: list[str] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+
+    def doubt(self, streams: Mapping[str, Stream], body: Embodiment | None) -> None:
+        """Add findings for channels whose numbers contradict the body, where one is known."""
+        if body is not None:
+            self.findings += mapping.doubts(streams, body, episode=self.id)
+
+    def provenance(self, source: str, format: str, **more: object) -> Provenance:
+        """Say where the episode came from, with all that was assumed and missing on the way."""
+        return made_by(
+            "demos import",
+            source=source,
+            source_format=format,
+            source_sha256=self.sha256,
+            assumed=tuple(dict.fromkeys(self.assumed)),
+            missing=tuple(dict.fromkeys(self.missing)),
+            **more,
+        )
 
     def find(
         self, check: str, message: str, hint: str = "", severity: Severity = "warning", **more: Any

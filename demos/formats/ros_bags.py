@@ -7,23 +7,20 @@ until there and says so in `broken`.
 from __future__ import annotations
 
 import bz2
-import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from demos.errors import DemosError, ImportFailed, SchemaMismatch, require
+from demos.errors import DemosError, ImportFailed, require
+from demos.formats.bag_files import MAGIC_MCAP, METADATA, BagFiles
 from demos.formats.files import whole_file
 from demos.formats.ros_types import Topic
 from demos.schema import plain_yaml
 
-MAGIC_MCAP = b"\x89MCAP0\r\n"
-MAGIC_ROS1 = b"#ROSBAG V2.0"
-METADATA = "metadata.yaml"
 MOST_BYTES = 2**27
 """Of one chunk, record, attachment or message: a damaged length must not fill the memory."""
 
@@ -124,15 +121,14 @@ class McapBag:
             self.left.append(f"attachment {attachment.name!r} ({len(attachment.data)} bytes)")
 
     def _learn(self, channel: Any, schemas: dict[int, Any], channels: dict[int, Topic]) -> None:
-        kind, language, text = "", "", ""
+        kind, language, text, binary = "", "", "", b""
         if (schema := schemas.get(channel.schema_id)) is not None:
-            kind, language = schema.name, schema.encoding
+            kind, language, binary = schema.name, schema.encoding, schema.data
         if schema is not None and language in _LANGUAGES:
             text = schema.data.decode(errors="replace")
             kind = kind.replace("/", "/msg/") if kind.count("/") == 1 else kind
-        topic = Topic(
-            channel.topic, kind, channel.message_encoding, text, language, dict(channel.metadata)
-        )
+        encoding, about = channel.message_encoding, dict(channel.metadata)
+        topic = Topic(channel.topic, kind, encoding, text, language, about, binary)
         known = channels.get(channel.id)
         if known is None or (known.name, known.kind) != (topic.name, topic.kind):
             channels[channel.id] = topic
@@ -291,36 +287,10 @@ def _unreadable(path: Path, error: Exception) -> DemosError:
     return ImportFailed(f"{path.name} cannot be read as a bag: {reason}").with_hint(hint)
 
 
-def bag_metadata(folder: Path) -> dict[str, Any]:
-    """Read what `metadata.yaml` says of a rosbag2 folder; empty where it says nothing of one."""
-    try:
-        told = plain_yaml((folder / METADATA).read_bytes(), where=METADATA)
-    except (OSError, ValueError, SchemaMismatch):
-        return {}
-    about = told.get("rosbag2_bagfile_information") if isinstance(told, dict) else None
-    return about if isinstance(about, dict) else {}
-
-
-def storage_of(folder: Path) -> str:
-    """Return the storage that a rosbag2 folder names (`mcap`, `sqlite3`); empty for none."""
-    try:
-        if not (folder / METADATA).is_file():
-            return ""
-        with (folder / METADATA).open("rb") as file:
-            head = file.read(65536)
-    except (OSError, ValueError):
-        return ""
-    named = re.search(rb"storage_identifier:\s*[\"']?(\w+)", head)
-    return named[1].decode() if named and b"rosbag2_bagfile_information" in head else ""
-
-
-def begins_with(path: Path, magic: Sequence[bytes]) -> bool:
-    """Say whether a file begins with one of some bytes; False for whatever cannot be read."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            head = file.read(max(len(each) for each in magic))
-    except (OSError, ValueError):
-        return False
-    return any(head.startswith(each) for each in magic)
+def open_bag(found: BagFiles, wanted: frozenset[str] = frozenset()) -> Bag:
+    """Open a bag; of an MCAP file's attachments those that are wanted are kept."""
+    for file in found.files:
+        whole_file(found.root, file)
+    if found.kind == "mcap":
+        return McapBag(found.root, found.files, wanted)
+    return RosBag(found.path, found.kind == "bag")

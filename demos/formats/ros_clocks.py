@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,16 @@ from demos.model import Nanoseconds
 
 SANE_NS = 60_000_000_000
 """Clocks of two computers differ by less; a simulated or unset clock by more."""
+
+_EARLIEST_NS = 946_684_800_000_000_000
+"""The year 2000: no robot was recorded before."""
+
+
+def date_of(moment_ns: int) -> datetime | None:
+    """Return the date of a stamp, None where it does not count from 1970."""
+    if moment_ns < _EARLIEST_NS:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_ns // 1000)
 
 
 @dataclass(slots=True)

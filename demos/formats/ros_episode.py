@@ -2,69 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
+from demos.formats.bag_files import BagFiles
 from demos.formats.files import modified
-from demos.formats.mcap_own import KEY, LABELS, MANIFEST, SESSION
+from demos.formats.mcap_own import ATTACHED, KEY, LABELS, MANIFEST, SESSION
 from demos.formats.names import task_id
 from demos.formats.notes import Notes
-from demos.formats.ros_bags import Bag
+from demos.formats.options import Options
+from demos.formats.ros_bags import Bag, open_bag
 from demos.formats.ros_cameras import Shot, depth_streams, shots_of, videos_of
+from demos.formats.ros_clocks import date_of, settle
 from demos.formats.ros_gathering import MOST_WORDS, Gathering, gathered
 from demos.formats.ros_names import flat
 from demos.formats.ros_pictures import Film
 from demos.formats.ros_streams import Naming, Series, name_series, restore, series_of
 from demos.formats.sitting import Sitting, sitting
-from demos.model import Draft, Embodiment, Event, Facts, Label, Manifest, Session, Stream
-from demos.model.records import Scalar
-from demos.provenance import made_by, sha256_file
+from demos.model import Draft, Event, Facts, Label, Manifest, Session, Stream
+from demos.provenance import sha256_file
 from demos.schema import read
 
 MOST_NS = 31 * 86_400_000_000_000
 """No recording is longer than a month; a stamp that says so is damaged."""
 
-_EARLIEST_NS = 946_684_800_000_000_000
 _LEARNED = "joint states, commands, wrenches, poses, transforms, images, IMUs or number arrays"
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A bag to be read, and what the person who imports says about it.
+    """A bag to be read. format: as the provenance names it. film: how videos are written.
 
-    root, files: the files that are hashed, below a folder. format: as the provenance names it.
-    film: how videos are written. scratch: an empty folder for them. The rest is as in the options
-    of an import.
+    scratch: an empty folder for them. said: what the person who imports says.
     """
 
-    name: str
-    root: Path
-    files: tuple[str, ...]
+    bag: BagFiles
     format: str
     film: Film
     scratch: Path
-    body: Embodiment | None = None
-    task: str | None = None
-    operator: str | None = None
-    factors: Mapping[str, Scalar] = field(default_factory=dict)
-    ignore: tuple[str, ...] = ()
-    accept_mapping: bool = False
-    store: Path | None = None
+    said: Options
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.bag.name
+
+    @property
+    def first(self) -> Path:
+        """The first of its files."""
+        return self.bag.root / self.bag.files[0]
 
 
-def draft_of(recording: Recording, bag: Bag) -> Draft:
+def draft_of(recording: Recording) -> Draft:
     """Read a bag and make its episode.
 
     Raises ImportFailed, naming topics and types, where it holds nothing a robot would learn from.
     """
-    with gathered(bag, recording.scratch) as gathering:
+    bag = open_bag(recording.bag, ATTACHED)
+    numbers_only = recording.said.numbers_only
+    with gathered(bag, recording.scratch, numbers_only=numbers_only) as gathering:
         notes = Notes()
         series = series_of(gathering, notes)
         shots = shots_of(gathering)
@@ -72,33 +73,27 @@ def draft_of(recording: Recording, bag: Bag) -> Draft:
         if not series and not shots and not promised:
             raise _nothing(recording, gathering)
         start_ns = _start(recording, bag, gathering, series, shots)
-        home = _sitting(recording, gathering, bag, _date(start_ns))
-        naming = Naming(home, notes, recording.ignore, recording.accept_mapping)
+        home = _sitting(recording, gathering, bag, date_of(start_ns))
+        notes.assumed[:0] = home.assumed
+        naming = Naming(home, notes, recording.said.ignore, recording.said.accept_mapping)
         _streams(series, gathering, naming, start_ns)
         depth_streams(shots, gathering, naming, start_ns)
         videos = videos_of(shots, gathering, naming, start_ns, recording.film)
         if not naming.streams and not videos:
             raise _nothing(recording, gathering, "; ".join(notes.missing[:5]))
-        for file in recording.files:
-            notes.sha256[file] = sha256_file(recording.root / file)
+        for file in recording.bag.files:
+            notes.sha256[file] = sha256_file(recording.bag.root / file)
         _tell(recording, bag, gathering, notes)
         told = _manifest(bag)
-        if home.body is not None and told is None:
-            notes.findings += mapping.doubts(naming.streams, home.body, episode=notes.id)
+        if told is None:
+            notes.doubt(naming.streams, home.body)
         events = told.events if told is not None else _events(gathering, start_ns, notes)
         facts = _facts(recording, bag, gathering, naming, start_ns)
         labels = _labels(gathering, notes)
     session = home.session
-    if recording.operator is None and recording.body is None:
+    if recording.said.operator is None and recording.said.embodiment is None:
         session = _session(bag) or session
     return Draft(session, facts, naming.streams, videos, events, labels, tuple(notes.findings))
-
-
-def _date(start_ns: int) -> datetime | None:
-    """Return the date of a stamp, None where it does not count from 1970."""
-    if start_ns < _EARLIEST_NS:
-        return None
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_ns // 1000)
 
 
 def _sitting(
@@ -110,12 +105,11 @@ def _sitting(
     if told is not None:
         robot = told.embodiment
     return sitting(
-        recording.root / recording.files[0],
+        recording.first,
         robot,
         told.started_at if told is not None else began,
-        body=recording.body,
-        operator=recording.operator or (told.operator if told is not None else None),
-        store=recording.store,
+        recording.said,
+        operator=told.operator if told is not None else None,
         format=recording.format,
         licence=told.consent.licence if told is not None else "unknown",
     )
@@ -146,6 +140,10 @@ def _start(
 ) -> int:
     """Return the moment from which stamps count. Raises ImportFailed for stamps out of reach."""
     clocks = [each.clock.time_ns for each in series] + [each.clock.time_ns for each in shots]
+    clocks += [
+        settle(moments, topic, asis=topic in gathering.own).time_ns
+        for topic, moments in gathering.seen.items()
+    ]
     clocks = [clock for clock in clocks if len(clock)]
     first = [int(clock.min()) for clock in clocks] + [each.time_ns for each in gathering.words]
     first += [moment for moment, _ in gathering.static.values()]
@@ -248,8 +246,8 @@ def _facts(
     known = {}
     if told is not None:
         known = {key: getattr(told, key) for key in Facts.model_fields if key != "provenance"}
-    recorded = _date(start_ns) or modified(recording.root / recording.files[0])
-    if told is None and recording.task is None:
+    recorded = date_of(start_ns) or modified(recording.first)
+    if told is None and recording.said.task is None:
         notes.assumed.append("task: a bag names none, the file's name stands in")
     if told is not None:
         notes.assumed.append(f"exported from episode {told.id}; its facts and labels come along")
@@ -258,24 +256,20 @@ def _facts(
         for (topic, kind), count in sorted(gathering.heard.items())
     }
     mine = {
-        "task": recording.task or known.get("task") or task_id(recording.name),
+        "task": recording.said.task or known.get("task") or task_id(recording.name),
         "recorded_at": known.get("recorded_at", recorded),
-        "factors": {**known.get("factors", {}), **recording.factors},
+        "factors": {**known.get("factors", {}), **recording.said.factors},
     }
-    provenance = made_by(
-        "demos import",
-        source=recording.name,
-        source_format=recording.format,
-        source_sha256=notes.sha256,
-        assumed=tuple(dict.fromkeys((*naming.sitting.assumed, *notes.assumed))),
-        missing=tuple(dict.fromkeys(notes.missing)),
+    provenance = notes.provenance(
+        recording.name,
+        recording.format,
         recovered=any("breaks off" in each for each in bag.broken),
         parameters={
             "source_episode": recording.name,
             "start_ns": start_ns,
             "topics": topics,
             "stream_topics": dict(sorted(naming.topics.items())),
-            **({"ignored": list(recording.ignore)} if recording.ignore else {}),
+            **({"ignored": list(recording.said.ignore)} if recording.said.ignore else {}),
         },
     )
     return Facts(**{**known, **mine, "provenance": provenance})

@@ -16,6 +16,7 @@ from demos.errors import DemosError, ImportFailed
 from demos.formats.mcap_own import KEY, Own, own
 from demos.formats.pictures import Spool
 from demos.formats.ros_bags import Bag, Message
+from demos.formats.ros_clocks import Moments
 from demos.formats.ros_pictures import DEPTH, Pictures, encoded_kind, pixels
 from demos.formats.ros_rows import Joints, Vectors
 from demos.formats.ros_types import SCALARS, VIDEO, Topic, Types
@@ -45,13 +46,16 @@ class Gathering:
     camera_info of each topic. unread: topic, type and reason, with the number of messages.
     lost: topics that began and could not be kept, and why. damaged: topics with the number of
     messages that could not be decoded. robot: its name, where a robot description came by.
+    seen: when images came, where nobody wants them (`numbers_only`).
     own: what channels say that we wrote ourselves; records: what stands in them, by their kind.
     """
 
     scratch: Path
+    numbers_only: bool = False
     joints: dict[str, Joints] = field(default_factory=dict)
     vectors: dict[tuple[str, str], Vectors] = field(default_factory=dict)
     pictures: dict[str, Pictures] = field(default_factory=dict)
+    seen: dict[str, Moments] = field(default_factory=dict)
     transforms: dict[tuple[str, str], Vectors] = field(default_factory=dict)
     static: dict[tuple[str, str], tuple[int, tuple[float, ...]]] = field(default_factory=dict)
     lenses: dict[str, Any] = field(default_factory=dict)
@@ -159,16 +163,20 @@ class Gathering:
 
     def take_encoded(self, message: Message, decoded: Any) -> None:
         """Take a CompressedImage or a CompressedVideo."""
-        data = bytes(decoded.data)
-        kind = encoded_kind(data, decoded.format)
         video = message.topic.kind == VIDEO
         stamp = decoded.timestamp if video else decoded.header.stamp
+        if self._only_seen(message, stamp):
+            return
+        data = bytes(decoded.data)
+        kind = encoded_kind(data, decoded.format)
         frame = decoded.frame_id if video else decoded.header.frame_id
         held = self._spooled(message.topic.name, kind, decoded.format, frame)
         held.add(message.log_ns, _stamp(stamp), data)
 
     def take_raw(self, message: Message, decoded: Any) -> None:
         """Take an Image."""
+        if self._only_seen(message, decoded.header.stamp):
+            return
         image = pixels(decoded)
         kind = "depth" if decoded.encoding in DEPTH else "raw"
         frame = decoded.header.frame_id
@@ -200,6 +208,11 @@ class Gathering:
             kept = value[:MOST_LETTERS] if isinstance(value, str) else bool(value)
             self.words.append(Told(topic, stamp_ns, kept))
 
+    def _only_seen(self, message: Message, stamp: Any) -> bool:
+        if self.numbers_only:
+            self.seen.setdefault(message.topic.name, Moments()).add(message.log_ns, _stamp(stamp))
+        return self.numbers_only
+
     def _spooled(self, topic: str, kind: str, encoding: str, frame: str) -> Pictures:
         held = self.pictures.get(topic)
         if held is None:
@@ -211,9 +224,9 @@ class Gathering:
 
 
 @contextmanager
-def gathered(bag: Bag, scratch: Path) -> Iterator[Gathering]:
+def gathered(bag: Bag, scratch: Path, *, numbers_only: bool = False) -> Iterator[Gathering]:
     """Read a bag; images lie in files below `scratch` until the end."""
-    gathering = Gathering(scratch)
+    gathering = Gathering(scratch, numbers_only)
     try:
         gathering.read(bag)
         yield gathering

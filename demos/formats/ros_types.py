@@ -61,7 +61,7 @@ class Topic:
 
     encoding: `cdr` (ROS 2), `ros1`, or what else the bag says. definition: the type as the bag
     defines it, in the language `language` (`ros2msg`, `ros2idl`, `ros1msg`, empty for none).
-    about: the channel's metadata.
+    about: the channel's metadata. schema: a definition that is no text, as it lies in the bag.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Topic:
     definition: str = ""
     language: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
+    schema: bytes = b""
 
 
 class Types:
@@ -121,7 +122,7 @@ class Types:
         if not topic.definition.strip():
             return ""
         try:
-            told = _parsed(topic)
+            told = parsed(topic)
         except Exception as error:  # noqa: BLE001  rosbags' grammars raise a dozen kinds
             return f"a definition that cannot be read: {' '.join(str(error).split())[:120]}"
         usual = self.store.fielddefs
@@ -143,7 +144,11 @@ class Types:
         return found
 
 
-def _parsed(topic: Topic) -> Mapping[str, Any]:
+def parsed(topic: Topic) -> Mapping[str, Any]:
+    """Parse the definition that a topic brings: type to constants and fields, as rosbags says it.
+
+    Raises whatever rosbags' grammars raise.
+    """
     typesys = require("rosbags.typesys", extra="ros")
     if topic.language != "ros2idl":
         found: Mapping[str, Any] = typesys.get_types_from_msg(topic.definition, topic.kind)

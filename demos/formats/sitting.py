@@ -8,6 +8,7 @@ from pathlib import Path
 
 from demos import embodiment as embodiments
 from demos.formats.names import word
+from demos.formats.options import Options
 from demos.mapping.conversion import source_for, words
 from demos.model import Consent, Embodiment, Hardware, Session, SourceMapping
 from demos.provenance import new_id
@@ -32,10 +33,9 @@ def sitting(
     root: Path,
     robot: str,
     began: datetime | None,
+    said: Options,
     *,
-    body: Embodiment | None = None,
     operator: str | None = None,
-    store: Path | None = None,
     format: str = "",
     licence: str = "unknown",
     software: dict[str, str] | None = None,
@@ -44,7 +44,8 @@ def sitting(
     """Make the session of a source and say what that assumes.
 
     `robot` is the source's own name for the body, by which it is recognised where nobody named
-    one. `began` None: the source has no date, the file's modification time stands in.
+    one. `began` None: the source has no date, the file's modification time stands in. `operator`
+    is whom the source names, where the person who imports names nobody.
     `format` is what wrote it, `software` further programs and their versions, `serials` the
     numbers of robot and sensors. By the robot's name or the format the body may know how the
     source departs from its own words (`sources`).
@@ -52,8 +53,9 @@ def sitting(
     from demos.formats.files import modified
 
     assumed: list[str] = []
+    body, operator = said.embodiment, said.operator or operator
     chosen = body is not None
-    if body is None and (found := embodiments.recognise(robot, store)):
+    if body is None and (found := embodiments.recognise(robot, said.store)):
         body = found
         assumed.append(f"embodiment {found.id}, from the robot's name {robot!r}")
     elif body is None:

@@ -35,7 +35,8 @@ MOST_CHANGES = 1000
 class Ticks:
     """When the rows were: time_ns (n,) from zero; source_time_ns where the column said otherwise.
 
-    `rate_hz` is None for a measured clock. `assumed` and `problems` are words.
+    `rate_hz` is None for a measured clock. `assumed` and `problems` are words. arrival_ns: (n,)
+    when they arrived, where that is another moment.
     """
 
     time_ns: Nanoseconds
@@ -44,6 +45,7 @@ class Ticks:
     source_time_ns: Nanoseconds | None = None
     assumed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    arrival_ns: Nanoseconds | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from demos import embodiment as embodiments
 from demos._registry import Registry
 from demos.errors import DemosError, ImportFailed, UnknownName
 from demos.formats.notes import Notes
+from demos.formats.options import Options as Options
 from demos.mapping.trial import Ruling, Trial
-from demos.model import Draft, Embodiment, Finding
+from demos.model import Draft, Finding
 from demos.model.records import Scalar
 from demos.provenance import source_identity
 
@@ -22,27 +25,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int | None, str], None]
 """Called after each episode with how many are done, of how many where known, and its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the person who imports says about a source; everything else must be in it.
-
-    `embodiment` None: the body is recognised by the source's own name for it, or recorded under
-    that name. `ignore`: channels left out on purpose. `accept_mapping`: channels that the
-    embodiment does not know are kept under their own names instead of being refused, and doubts
-    about the mapping become findings. `store`: the store's folder, whose own embodiments count
-    too. `numbers_only`: somebody looks at the streams alone, so images may be left out.
-    """
-
-    embodiment: Embodiment | None = None
-    task: str | None = None
-    operator: str | None = None
-    factors: Mapping[str, Scalar] = field(default_factory=dict)
-    ignore: tuple[str, ...] = ()
-    accept_mapping: bool = False
-    store: Path | None = None
-    numbers_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +117,13 @@ def attempt(name: str, build: Callable[[], Draft], of: int | None = None) -> Fou
     except Exception as error:  # noqa: BLE001  pyarrow, numpy and PyAV raise dozens of kinds
         reason = f"it cannot be read: {type(error).__name__}: {error}"
         return Refused(name, reason, "the files are damaged; copy them again from their source")
+
+
+def attempts(builds: Sequence[tuple[str, Callable[[Path], Draft]]]) -> Iterator[Found | Refused]:
+    """Build episodes by name, each with an empty folder that stays until the next is asked for."""
+    for name, build in builds:
+        with TemporaryDirectory(prefix="demos-import-") as scratch:
+            yield attempt(name, partial(build, Path(scratch)), len(builds))
 
 
 def open_source(

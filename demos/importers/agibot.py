@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import agibot as layout
 from demos.formats.agibot_cameras import Parameters, parameters
@@ -24,9 +23,9 @@ from demos.formats.notes import Notes
 from demos.formats.pictures import write_pictures
 from demos.formats.poses import pose_stream
 from demos.formats.sitting import Sitting, sitting
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import CameraInfo, Draft, Facts, Label, Nanoseconds, Span, Stream, VideoFile
-from demos.provenance import made_by, new_label, sha256_bytes, sha256_file
+from demos.provenance import new_label, sha256_bytes, sha256_file
 
 
 @importers.adding("agibot")
@@ -41,12 +40,9 @@ class AgiBot:
 
     def episodes(self, path: Path, options: Options) -> Iterator[Item]:
         """Yield the episodes by task and number."""
+        source = _Source(path if path.is_dir() else path.parent, options)
         found = layout.recordings(path)
-        with TemporaryDirectory(prefix="demos-import-") as folder:
-            source = _Source(path if path.is_dir() else path.parent, options, Path(folder))
-            for recorded in found:
-                yield attempt(recorded.name, partial(_draft, source, recorded), len(found))
-                source.clear()
+        return attempts([(each.name, partial(_draft, source, each)) for each in found])
 
     def write_example(self, path: Path) -> Path:
         """Write a tree with one episode of eight rows: arms, hands, head, waist, one camera."""
@@ -61,7 +57,6 @@ class _Source:
 
     root: Path
     options: Options
-    scratch: Path
     sittings: dict[str, Sitting] = field(default_factory=dict)
     words: dict[Path, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -74,19 +69,12 @@ class _Source:
                 self.root,
                 robot,
                 began,
-                body=self.options.embodiment,
-                operator=self.options.operator,
-                store=self.options.store,
+                self.options,
                 format="agibot",
                 licence=licence(recorded.root),
                 serials={"robot": recorded.robot} if recorded.robot else {},
             )
         return self.sittings[key]
-
-    def clear(self) -> None:
-        """Delete the videos made for the episode before."""
-        for path in self.scratch.iterdir():
-            path.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +88,7 @@ class _Episode:
     lenses: Parameters
     words: Mapping[str, Any]
     notes: Notes
+    scratch: Path
 
     @property
     def base(self) -> str:
@@ -113,7 +102,7 @@ class _Episode:
         return body.camera_aliases.get(plain, plain) if body else plain
 
 
-def _draft(source: _Source, recorded: layout.Recorded) -> Draft:
+def _draft(source: _Source, recorded: layout.Recorded, scratch: Path) -> Draft:
     notes, options = Notes(), source.options
     run = read(recorded, notes)
     sat = source.sitting(recorded, run, _began(run))
@@ -126,12 +115,13 @@ def _draft(source: _Source, recorded: layout.Recorded) -> Draft:
         parameters(recorded, notes),
         _words(source, recorded, notes),
         notes,
+        scratch,
     )
     made = streams(run, sat, options.ignore, notes, accept_mapping=options.accept_mapping)
     made |= _camera_poses(one)
-    if sat.body is not None:
-        notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
-    videos = dict(_videos(one)) | dict(_image_folders(one))
+    notes.doubt(made, sat.body)
+    pictured = () if options.numbers_only else chain(_videos(one), _image_folders(one))
+    videos = dict(pictured)
     _name_depth(recorded, notes)
     labels = _phases(one)
     instruction = str(one.words.get("task_name") or "")
@@ -143,13 +133,9 @@ def _draft(source: _Source, recorded: layout.Recorded) -> Draft:
         origin="simulated" if run.simulated else "human",
         recorded_at=_began(run) or modified(recorded.file),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=f"{recorded.root.name}/{recorded.place(recorded.file)}",
-            source_format="agibot",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{recorded.root.name}/{recorded.place(recorded.file)}",
+            "agibot",
             parameters=_parameters(one),
         ),
     )
@@ -233,7 +219,7 @@ def _image_folders(one: _Episode) -> Iterator[tuple[str, VideoFile]]:
             by_camera.setdefault(path.stem, {})[int(path.parent.name)] = path
     for stem, images in sorted(by_camera.items()):
         rows = sorted(images)
-        target = one.source.scratch / f"{stem}.mp4"
+        target = one.scratch / f"{stem}.mp4"
         try:
             content = [images[row].read_bytes() for row in rows]
             write_pictures(content, RATE_HZ, target)

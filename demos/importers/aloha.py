@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import hdf5
 from demos.formats.columns import changes
@@ -30,9 +28,9 @@ from demos.formats.names import task_id, word
 from demos.formats.notes import Notes
 from demos.formats.sitting import Sitting, sitting
 from demos.formats.steps import Ticks
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import Draft, Facts, Label, Span, Stream, VideoFile
-from demos.provenance import made_by, new_label, sha256_file
+from demos.provenance import new_label, sha256_file
 
 RATE_HZ = 50.0
 """DT = 0.02 s in ALOHA's constants; no file says it."""
@@ -80,12 +78,10 @@ class Aloha:
 
     def episodes(self, path: Path, options: Options) -> Iterator[Item]:
         """Yield one episode a file, in order of the numbers in their names."""
-        found = files(path)
         made: list[Sitting] = []
-        for file in found:
-            with TemporaryDirectory(prefix="demos-import-") as folder:
-                build = partial(_draft, file, path, options, made, Path(folder))
-                yield attempt(file.stem, build, len(found))
+        return attempts(
+            [(file.stem, partial(_draft, file, path, options, made)) for file in files(path)]
+        )
 
     def write_example(self, path: Path) -> Path:
         """Write a folder with one episode of eight steps and two cameras of raw images."""
@@ -111,7 +107,7 @@ def _draft(path: Path, root: Path, options: Options, made: list[Sitting], scratc
 
     with hdf5.opened(path) as opened:
         notes = Notes()
-        source = EpisodeFile(path, opened, notes, encode, scratch)
+        source = EpisodeFile(path, opened, notes, encode, scratch, options.numbers_only)
         said = plain_attributes(opened)
         tables = {place: source.table(place) for place in _MEANINGS if source.has(place)}
         _need(tables)
@@ -130,21 +126,16 @@ def _draft(path: Path, root: Path, options: Options, made: list[Sitting], scratc
             notes.find("edited", "the source says that this episode was edited", severity="info")
         parameters = {"source_episode": path.stem, "rate_hz": clock.rate_hz, **said, **values}
     notes.sha256[path.name] = sha256_file(path)
-    if made[0].body is not None:
-        notes.findings += mapping.doubts(streams, made[0].body, episode=notes.id)
+    notes.doubt(streams, made[0].body)
     facts = Facts(
         task=_task(root, instruction, options, notes),
         instruction=instruction,
         origin="simulated" if said.get("sim") is True else "human",
         recorded_at=modified(path),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=path.name if path == root else f"{root.name}/{path.name}",
-            source_format="aloha hdf5",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            path.name if path == root else f"{root.name}/{path.name}",
+            "aloha hdf5",
             parameters=parameters,
         ),
     )
@@ -168,9 +159,7 @@ def _sitting(root: Path, options: Options, *, aloha: bool, said: Mapping[str, An
         root,
         robot,
         None,
-        body=options.embodiment,
-        operator=options.operator,
-        store=options.store,
+        options,
         format="aloha hdf5",
         licence=licence(root),
     )

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import droid as layout
 from demos.formats.droid_cameras import Calibration, calibration
@@ -25,7 +24,7 @@ from demos.formats.poses import from_euler_xyz, pose_stream
 from demos.formats.sitting import Sitting, sitting
 from demos.importers import Item, Options, attempt, importers
 from demos.model import CameraInfo, Draft, Facts, Label, Nanoseconds, Stream, VideoFile
-from demos.provenance import made_by, new_label, sha256_bytes, sha256_file
+from demos.provenance import new_label, sha256_bytes, sha256_file
 
 _PRIVATE = ("user", "user_id")
 _STEREO = "-stereo"
@@ -79,9 +78,8 @@ class _Source:
                 self.root,
                 kind,
                 _began(run),
-                body=self.options.embodiment,
+                self.options,
                 operator=operator,
-                store=self.options.store,
                 format=_format(run),
                 licence=licence(self.root),
                 serials={"robot": number} if number else {},
@@ -105,13 +103,12 @@ def _draft(source: _Source, folder: Path) -> Draft:
     made |= authority | _moving(run, cameras)
     videos = {
         name: video
-        for stem, path in films.items()
+        for stem, path in (films.items() if not options.numbers_only else ())
         for name, video in _video(run, sat, cameras, path, notes)
     }
     _name_svo(folder, serials, notes)
     labels += _outcome(run, sat.session.operator, notes)
-    if sat.body is not None:
-        notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
+    notes.doubt(made, sat.body)
     notes.assumed += (
         f"joints: {run.joints[0]} and so on by their order; the file has no names",
         f"poses: of {run.flange} in {run.base}, Polymetis' end effector and base",
@@ -126,13 +123,9 @@ def _draft(source: _Source, folder: Path) -> Draft:
         origin="human",
         recorded_at=_began(run) or modified(folder / layout.TRAJECTORY),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=f"{source.root.name}/{source.name(folder)}/{layout.TRAJECTORY}",
-            source_format=_format(run),
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{source.root.name}/{source.name(folder)}/{layout.TRAJECTORY}",
+            _format(run),
             parameters=_parameters(source, run, cameras),
         ),
     )

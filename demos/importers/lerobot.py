@@ -35,7 +35,7 @@ from demos.model import (
     Stream,
     VideoFile,
 )
-from demos.provenance import made_by, sha256_file
+from demos.provenance import sha256_file
 
 _ROLES: dict[str, mapping.Role] = {"observation.state": "state", "action": "command"}
 _WHOLE_TABLE_BYTES = 64_000_000
@@ -96,9 +96,7 @@ class _Source:
             self.root,
             info.robot_type,
             None,
-            body=options.embodiment,
-            operator=options.operator,
-            store=options.store,
+            options,
             format=f"lerobot {info.version}",
             licence=licence(self.root),
         )
@@ -159,13 +157,9 @@ def _draft(source: _Source, entry: layout.Entry) -> Draft:
         instruction=instruction,
         recorded_at=modified(source.root / entry.data),
         factors=dict(source.options.factors),
-        provenance=made_by(
-            "demos import",
-            source=f"{source.root.name}/{entry.data}",
-            source_format=f"lerobot {info.version}",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{source.root.name}/{entry.data}",
+            f"lerobot {info.version}",
             parameters=_parameters(source, entry, steps),
         ),
     )

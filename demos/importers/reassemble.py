@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
 
-from demos import mapping
 from demos.errors import DemosError, ImportFailed
 from demos.formats import hdf5
 from demos.formats import reassemble as layout
@@ -23,9 +21,9 @@ from demos.formats.notes import Notes
 from demos.formats.poses import pose
 from demos.formats.reassemble_rows import Clock, clock_of, streams
 from demos.formats.sitting import Sitting, sitting
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import CameraInfo, Draft, Facts, Label, Pose, Span, VideoFile
-from demos.provenance import made_by, new_label, sha256_file
+from demos.provenance import new_label, sha256_file
 
 _TASK = "nist_task_board_1"
 
@@ -44,13 +42,9 @@ class Reassemble:
 
     def episodes(self, path: Path, options: Options) -> Iterator[Item]:
         """Yield the recordings by date."""
+        source = _Source(path if path.is_dir() else path.parent, options)
         files = layout.recordings(path)
-        with TemporaryDirectory(prefix="demos-import-") as folder:
-            source = _Source(path if path.is_dir() else path.parent, options, Path(folder))
-            for file in files:
-                yield attempt(file.stem, partial(_draft, source, file), len(files))
-                for video in source.scratch.iterdir():
-                    video.unlink()
+        return attempts([(file.stem, partial(_draft, source, file)) for file in files])
 
     def write_example(self, path: Path) -> Path:
         """Write a folder with one recording of half a second: arm, wrench, camera, two actions."""
@@ -65,7 +59,6 @@ class _Source:
 
     root: Path
     options: Options
-    scratch: Path
     held: Sitting | None = None
 
     def sitting(self, clock: Clock) -> Sitting:
@@ -75,16 +68,14 @@ class _Source:
                 self.root,
                 "fr3",
                 clock.began,
-                body=self.options.embodiment,
-                operator=self.options.operator,
-                store=self.options.store,
+                self.options,
                 format="reassemble",
                 licence=licence(self.root),
             )
         return self.held
 
 
-def _draft(source: _Source, path: Path) -> Draft:
+def _draft(source: _Source, path: Path, scratch: Path) -> Draft:
     notes, options = Notes(), source.options
     places = _poses(path, notes)
     with hdf5.opened(path) as file:
@@ -110,17 +101,16 @@ def _draft(source: _Source, path: Path) -> Draft:
         segments = [segment for segment in segments if _within(segment, clock)]
         videos = {
             name: video
-            for place in hdf5.names(file)
+            for place in (hdf5.names(file) if not options.numbers_only else ())
             if hdf5.has(file, place)
-            for name, video in _video(source.scratch, file, place, (clock, sat, places), notes)
+            for name, video in _video(scratch, file, place, (clock, sat, places), notes)
         }
     notes.sha256[path.name] = sha256_file(path)
     for problem in problems:
         notes.find("words", f"an annotated action is left out: {problem}")
     if path.stem in layout.KNOWN:
         notes.find("known", f"the dataset's README says: {layout.KNOWN[path.stem]}")
-    if sat.body is not None:
-        notes.findings += mapping.doubts(made, sat.body, episode=notes.id)
+    notes.doubt(made, sat.body)
     if options.task is None:
         notes.assumed.append(f"task: {_TASK}; the file names actions, not a task")
     acted = [s for s in segments if s.parent is None and _acts(s)]
@@ -132,13 +122,9 @@ def _draft(source: _Source, path: Path) -> Draft:
         recorded_at=clock.began,
         factors=dict(options.factors),
         declared_start={name: p for name, p in places.items() if name not in _CAMERAS},
-        provenance=made_by(
-            "demos import",
-            source=f"{source.root.name}/{path.name}",
-            source_format="reassemble",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{source.root.name}/{path.name}",
+            "reassemble",
             parameters={"source_episode": path.stem, "ignored": list(options.ignore)},
         ),
     )

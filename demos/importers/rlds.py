@@ -36,7 +36,7 @@ from demos.model import (
     VideoFile,
 )
 from demos.model.records import Clock
-from demos.provenance import made_by, new_label, sha256_bytes
+from demos.provenance import new_label, sha256_bytes
 
 _RATES = {
     "bridge": (5.0, "Walke et al. 2023, BridgeData V2"),
@@ -110,8 +110,7 @@ class _Source:
     def __post_init__(self) -> None:
         options, name = self.options, self.dataset.name
         self.sitting = sitting(
-            self.root, "", None, body=options.embodiment, operator=options.operator,
-            store=options.store, format=f"rlds {self.dataset.version}".strip(),
+            self.root, "", None, options, format=f"rlds {self.dataset.version}".strip(),
             licence=licence(self.root), software={"dataset": name},
         )  # fmt: skip
         known = next((rate for start, rate in _RATES.items() if name.startswith(start)), None)
@@ -171,7 +170,7 @@ def _draft(source: _Source, place: _Place, content: bytes) -> Draft:
     _flags(record, time_ns, notes)
     instruction, labels, events = _words(record, dataset, time_ns, notes)
     streams = _streams(record, source, time_ns)
-    videos = _videos(record, source, place, time_ns, notes)
+    videos = {} if options.numbers_only else _videos(record, source, place, time_ns, notes)
     if source.sitting.body is not None:
         notes.assumed.append("channels have no names in RLDS, so none was connected to the body")
     if options.task is None:
@@ -181,13 +180,9 @@ def _draft(source: _Source, place: _Place, content: bytes) -> Draft:
         instruction=instruction,
         recorded_at=modified(place.shard.path),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=f"{dataset.name}/{dataset.version}/{place.shard.path.name}",
-            source_format=f"rlds {dataset.version}".strip(),
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{dataset.name}/{dataset.version}/{place.shard.path.name}",
+            f"rlds {dataset.version}".strip(),
             parameters={
                 "source_episode": place.name,
                 "dataset": dataset.name,

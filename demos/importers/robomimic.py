@@ -27,7 +27,7 @@ from demos.formats.robomimic_streams import JOINTS, meant, with_poses
 from demos.formats.sitting import Sitting, sitting
 from demos.importers import Item, Options, Remark, attempt, importers
 from demos.model import Draft, Facts, Label, Stream, VideoFile
-from demos.provenance import made_by, new_label, sha256_bytes
+from demos.provenance import new_label, sha256_bytes
 
 _DEMO = re.compile(r"data/demo_\d+/actions")
 
@@ -78,9 +78,7 @@ class _Source:
             path,
             " and ".join(header.robots),
             header.began,
-            body=options.embodiment,
-            operator=options.operator,
-            store=options.store,
+            options,
             format="robomimic hdf5",
             licence=licence(path.parent),
             software={"environment": f"{header.name} {header.version}".strip()},
@@ -141,13 +139,9 @@ class _Demo:
             experience=f"{skill}: an operator group of the source" if skill else "",
             recorded_at=header.began or modified(self.source.path),
             factors=factors,
-            provenance=made_by(
-                "demos import",
-                source=self.source.path.name,
-                source_format="robomimic hdf5",
-                source_sha256=notes.sha256,
-                assumed=tuple(dict.fromkeys(notes.assumed)),
-                missing=tuple(notes.missing),
+            provenance=notes.provenance(
+                self.source.path.name,
+                "robomimic hdf5",
                 parameters=parameters,
             ),
         )
@@ -181,9 +175,12 @@ class _Demo:
         videos: dict[str, VideoFile] = {}
         for key in sorted(_datasets(self.file, self.root), key=counted):
             try:
+                pictured = layout_of(self.file, f"{self.root}/{key}") is not None
+                if pictured and self.source.options.numbers_only:
+                    continue
                 if key.startswith("next_obs/") and self._later(key):
                     continue
-                if layout_of(self.file, f"{self.root}/{key}"):
+                if pictured:
                     name = word(key.removeprefix("obs/").replace("/", ".").removesuffix("_image"))
                     videos[name] = self._video(key, name)
                 else:

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
 
-from demos import mapping
 from demos.errors import ImportFailed
 from demos.formats import hdf5
 from demos.formats.files import licence, modified
@@ -29,9 +27,9 @@ from demos.formats.names import task_id
 from demos.formats.notes import Notes
 from demos.formats.sitting import Sitting, sitting
 from demos.formats.steps import Ticks, ticks
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import Draft, Facts, Stream, VideoFile
-from demos.provenance import made_by, sha256_file
+from demos.provenance import sha256_file
 
 RATE_HZ = 60.0
 """The ZED camera's rate, to which the processed files are aligned."""
@@ -104,12 +102,10 @@ class Television:
 
     def episodes(self, path: Path, options: Options) -> Iterator[Item]:
         """Yield one episode a file, in order of the numbers in their names."""
-        found = files(path)
         made: list[Sitting] = []
-        for file in found:
-            with TemporaryDirectory(prefix="demos-import-") as folder:
-                build = partial(_draft, file, path, options, made, Path(folder))
-                yield attempt(file.stem, build, len(found))
+        return attempts(
+            [(file.stem, partial(_draft, file, path, options, made)) for file in files(path)]
+        )
 
     def write_example(self, path: Path) -> Path:
         """Write a folder with one raw episode of eight steps, without its video."""
@@ -132,7 +128,7 @@ def _draft(path: Path, root: Path, options: Options, made: list[Sitting], scratc
 
     with hdf5.opened(path) as opened:
         notes = Notes()
-        source = EpisodeFile(path, opened, notes, encode, scratch)
+        source = EpisodeFile(path, opened, notes, encode, scratch, options.numbers_only)
         said = plain_attributes(opened)
         flavour = _flavour(source)
         tables = _tables(source, flavour)
@@ -152,8 +148,7 @@ def _draft(path: Path, root: Path, options: Options, made: list[Sitting], scratc
             **values,
         }
     notes.sha256[path.name] = sha256_file(path)
-    if made[0].body is not None:
-        notes.findings += mapping.doubts(streams, made[0].body, episode=notes.id)
+    notes.doubt(streams, made[0].body)
     instruction = str(said.get("description", ""))
     facts = Facts(
         task=_task(root, instruction, options, notes),
@@ -161,13 +156,9 @@ def _draft(path: Path, root: Path, options: Options, made: list[Sitting], scratc
         origin="simulated" if said.get("sim") is True else "human",
         recorded_at=modified(path),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=path.name if path == root else f"{root.name}/{path.name}",
-            source_format=f"television {flavour.name}",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            path.name if path == root else f"{root.name}/{path.name}",
+            f"television {flavour.name}",
             parameters=parameters,
         ),
     )
@@ -212,9 +203,7 @@ def _sitting(root: Path, options: Options, flavour: _Flavour, said: Mapping[str,
         root,
         str(said.get("embodiment", "")) if flavour.name == "human" else "h1_inspire",
         None,
-        body=options.embodiment,
-        operator=options.operator,
-        store=options.store,
+        options,
         format=f"television {flavour.name}",
         licence=licence(root),
     )

@@ -27,7 +27,6 @@ from demos.formats.zarr_v2 import Array, open_array, opened
 from demos.importers import Item, Options, Remark, attempt, importers
 from demos.model import CameraInfo, Draft, Facts, Stream, StreamInfo, VideoFile
 from demos.model.bulk import slabs
-from demos.provenance import made_by
 
 _MOST_ROWS = 10_000_000
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
@@ -93,9 +92,7 @@ class _Source:
             self.root,
             "umi" if self.flavour == "umi" else "",
             None,
-            body=options.embodiment,
-            operator=options.operator,
-            store=options.store,
+            options,
             format=f"umi ({self.flavour})",
             licence=licence(self.root),
         )
@@ -127,7 +124,7 @@ def _draft(source: _Source, share: _Share) -> Draft:
     for problem in clock.problems:
         notes.find("clock", problem, "compare the timestamps with the recorder's log", "error")
     streams, constants = _streams(source, numbers, clock)
-    videos = _videos(source, share, clock, notes)
+    videos = {} if options.numbers_only else _videos(source, share, clock, notes)
     if not streams and not videos:
         raise ImportFailed(f"nothing of {share.name} can be read").with_hint(
             next(iter(source.lost.values()), "copy the dataset again from its source")
@@ -141,13 +138,9 @@ def _draft(source: _Source, share: _Share) -> Draft:
         task=options.task or word(source.root.name.split(".")[0]),
         recorded_at=modified(source.root),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=source.root.name,
-            source_format=f"umi {source.flavour}",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            source.root.name,
+            f"umi {source.flavour}",
             parameters={
                 "source_episode": share.name,
                 "first_row": share.start,

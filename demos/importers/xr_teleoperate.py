@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,9 +22,9 @@ from demos.formats.sitting import Sitting, sitting
 from demos.formats.steps import Ticks
 from demos.formats.xr_teleoperate import Table
 from demos.formats.xr_teleoperate_streams import read_parts, robot_of, streams_of
-from demos.importers import Item, Options, attempt, importers
+from demos.importers import Item, Options, attempts, importers
 from demos.model import CameraInfo, Draft, Facts, Label, VideoFile
-from demos.provenance import made_by, new_label, sha256_file
+from demos.provenance import new_label, sha256_file
 
 _DEPTH = "depth written as JPEG by the recorder: lossy, and no longer metres"
 
@@ -54,10 +53,7 @@ class XrTeleoperate:
                 "name the folder of a task, in which xr_teleoperate makes episode_0000 and on"
             )
         source = _Source(path, options)
-        for folder in folders:
-            with TemporaryDirectory(prefix="demos-import-") as scratch:
-                build = partial(_draft, source, folder, Path(scratch))
-                yield attempt(folder.name, build, len(folders))
+        return attempts([(folder.name, partial(_draft, source, folder)) for folder in folders])
 
     def write_example(self, path: Path) -> Path:
         """Write a task with one episode of six rows, a head camera and Inspire hands."""
@@ -82,9 +78,7 @@ class _Source:
                 self.root,
                 robot,
                 began,
-                body=options.embodiment,
-                operator=options.operator,
-                store=options.store,
+                options,
                 format="xr_teleoperate",
                 licence=licence(self.root),
             )
@@ -109,7 +103,7 @@ def _draft(source: _Source, folder: Path, scratch: Path) -> Draft:
     )
     if not streams:
         raise ImportFailed("no row has any number").with_hint("record the episode again")
-    videos = _cameras(table, folder, scratch, ticks, notes)
+    videos = {} if options.numbers_only else _cameras(table, folder, scratch, ticks, notes)
     _left_out(table, notes)
     notes.sha256[f"{folder.name}/{layout.TABLE}"] = sha256_file(folder / layout.TABLE)
     instruction, task = _words(source, folder, table, notes)
@@ -118,13 +112,9 @@ def _draft(source: _Source, folder: Path, scratch: Path) -> Draft:
         instruction=instruction,
         recorded_at=_day(table) or modified(folder / layout.TABLE),
         factors=dict(options.factors),
-        provenance=made_by(
-            "demos import",
-            source=f"{source.root.name}/{folder.name}",
-            source_format="xr_teleoperate",
-            source_sha256=notes.sha256,
-            assumed=tuple(dict.fromkeys(notes.assumed)),
-            missing=tuple(notes.missing),
+        provenance=notes.provenance(
+            f"{source.root.name}/{folder.name}",
+            "xr_teleoperate",
             parameters={
                 "source_episode": folder.name,
                 "fps": ticks.rate_hz,

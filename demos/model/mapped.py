@@ -1,7 +1,10 @@
-"""A mapping file: what lies where in somebody's own HDF5 files, written by hand as YAML.
+"""A mapping file: what lies where in somebody's own HDF5 files and bags, written by hand as YAML.
 
-Paths in a file are datasets (`obs/qpos`, a field of a compound one `log/q`) or attributes
+Paths in an HDF5 file are datasets (`obs/qpos`, a field of a compound one `log/q`) or attributes
 (`obs@rate`, `@success`), from the episode's group on, or from the file's root with a `/` before.
+Paths in a bag (MCAP, rosbag2, ROS 1) are a topic and what lies in its messages: `/arm/state.q`,
+`/ee.pose.position.x`, `/imu.values[0:3]` (elements 0 to 2), `/hand.joints[:].angle` (of each),
+or a metadata record (`recording@operator`, `@operator` of any).
 """
 
 from __future__ import annotations
@@ -25,21 +28,30 @@ from demos.model.records import (
 
 
 class MappedClock(Record):
-    """When samples were taken: stamps at a path, in `unit`, or nothing but a rate."""
+    """When samples were taken: stamps at a path, in `unit`, or nothing but a rate.
+
+    In a bag `path` is a field of the very messages (`header.stamp`; of a ROS or protobuf time the
+    unit is known), and `time` takes the moment at which a message was recorded (`log`) or sent
+    (`publish`) instead.
+    """
 
     path: str = ""
     unit: Literal["ns", "us", "ms", "s"] = "s"
+    time: Literal["log", "publish"] | None = None
     rate_hz: float | None = Field(default=None, gt=0, le=1e6)
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
-        if bool(self.path) == (self.rate_hz is not None):
-            raise ValueError("say either the path of the stamps or rate_hz")
+        if bool(self.path) + (self.time is not None) + (self.rate_hz is not None) != 1:
+            raise ValueError("say either the path of the stamps, or time, or rate_hz")
         return self
 
 
 class MappedText(Record):
-    """A text that holds for all episodes, or the path in the file at which each has its own."""
+    """A text that holds for all episodes, or the path in the file at which each has its own.
+
+    Of a topic, the last message counts.
+    """
 
     text: str = ""
     path: str = ""
@@ -52,16 +64,19 @@ class MappedText(Record):
 
 
 class MappedStream(Record):
-    """One stream: datasets joined side by side, what their columns are, and how they become SI.
+    """One stream: what lies at `paths`, side by side, what its columns are, how they become SI.
 
     `columns` picks and orders (a quaternion wxyz at 3 to 6 becomes xyzw by [0, 1, 2, 4, 5, 6, 3]);
-    empty: all. `units` has one for each column, or one for all; it may be left out where a `role`
-    says that the channels are joints, whose units the embodiment knows. A number becomes `scale`
-    times the number plus `offset`. `clock` None: that of the file.
+    empty: all. `names` is the path of what the source calls its columns: then `channels` are picked
+    by these names, in whatever order they are there. `units` has one for each column, or one for
+    all; it may be left out where a `role` says that the channels are joints, whose units the
+    embodiment knows. A number becomes `scale` times the number plus `offset`. `clock` None: that
+    of the file.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
     columns: tuple[int, ...] = ()
+    names: str = ""
     channels: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     role: ChannelRole | None = None
@@ -81,6 +96,8 @@ class MappedStream(Record):
             raise ValueError("channels are missing: the names of the joints")
         if self.role is not None and (self.scale, self.offset) != (1.0, 0.0):
             raise ValueError("joints are converted by `mapping`, not by scale and offset")
+        if self.names and (not self.channels or self.columns or len(self.paths) > 1):
+            raise ValueError("names go with one path and the channels that are wanted of it")
         if any(column < 0 for column in self.columns):
             raise ValueError("columns are counted from 0")
         if self.scale == 0:
@@ -89,15 +106,20 @@ class MappedStream(Record):
 
 
 class MappedCamera(Record):
-    """One camera: a dataset of images, raw or each a JPEG or PNG, or a video file beside.
+    """One camera: images at a path, raw or each a JPEG or PNG, or a video file beside.
 
-    `file` is a path below the mapping file's folder, in which `{stem}` stands for the HDF5 file's
-    name and `{episode}` for the name of the episode's group. `order` is that of raw colours.
-    `clock` None: the file's for a dataset, the video's own stamps for a video.
+    A topic of images that say themselves what they are (ROS, Foxglove) needs nothing more. Bytes
+    that are packets of a video need their `codec`, raw pixels their `width` and `height`; `order`
+    is that of raw colours. `file` is a path below the mapping file's folder, in which `{stem}`
+    stands for the recording's name and `{episode}` for the name of the episode's group.
+    `clock` None: the file's for images at a path, the video's own stamps for a video.
     """
 
     path: str = ""
     file: str = ""
+    codec: Literal["h264", "hevc", "av1"] | None = None
+    width: int | None = Field(default=None, gt=0, le=65535)
+    height: int | None = Field(default=None, gt=0, le=65535)
     order: Literal["rgb", "bgr"] = "rgb"
     clock: MappedClock | None = None
     intrinsics: Intrinsics | None = None
@@ -107,6 +129,10 @@ class MappedCamera(Record):
     def _has_one_source(self) -> Self:
         if bool(self.path) == bool(self.file):
             raise ValueError("say either path or file")
+        if (self.width is None) != (self.height is None):
+            raise ValueError("say both width and height")
+        if self.codec is not None and self.width is not None:
+            raise ValueError("width and height are those of raw pixels, a codec knows its own")
         return self
 
 
@@ -124,17 +150,18 @@ class MappedLabel(Record):
 
 
 class MappingFile(Document):
-    """What lies where in somebody's own HDF5 files.
+    """What lies where in somebody's own HDF5 files and bags.
 
     `files` are glob patterns below the folder of the mapping file. `episodes` is the pattern of
-    the groups that are an episode each (`data/demo_*`), or `/` where a file is one. `mapping` says
+    the groups that are an episode each (`data/demo_*`), or `/` where a file is one, as a bag
+    always is. `mapping` says
     how channels of joints become those of the embodiment, in place of its own `sources`.
     """
 
     kind: Literal["mapping"] = "mapping"
     title: str
     description: str = ""
-    files: tuple[str, ...] = Field(default=("*.hdf5", "*.h5"), min_length=1)
+    files: tuple[str, ...] = Field(default=("*.hdf5", "*.h5", "*.mcap"), min_length=1)
     episodes: str = "/"
     embodiment: str = ""
     robot: str = ""

@@ -165,18 +165,19 @@ def _steps(content: Content, episode: int, *, small: bool) -> Iterator[dict[str,
             "action": states[step + 1],
             "task": "pick and place",
             **{
-                f"observation.images.{camera}": _scaled(image) if small else image
+                f"observation.images.{camera}": scaled(image) if small else image
                 for camera, image in zip(content.names, images, strict=True)
             },
         }
 
 
-def _scaled(image: Image) -> Image:
+def scaled(image: Image) -> Image:
+    """Scale an image to 224x224."""
     import av
 
     picture: Any = av.VideoFrame.from_ndarray(image, format="rgb24")
-    scaled: Image = picture.reformat(SMALL, SMALL, "rgb24", interpolation="AREA").to_ndarray()
-    return scaled
+    small: Image = picture.reformat(SMALL, SMALL, "rgb24", interpolation="AREA").to_ndarray()
+    return small
 
 
 def bytes_of(root: Path) -> int:

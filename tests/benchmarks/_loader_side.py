@@ -3,7 +3,8 @@
     python _loader_side.py ours|torchcodec|pyav|torchcodec_as_installed FOLDER
 
 It reads one JSON request a line and answers one a line. `open` makes a dataset ready in a mode;
-`measure` takes from it for some seconds; `memory` says how much is resident; `train` trains ACT.
+`measure` takes from it for some seconds; `quality` holds its images against those that were drawn;
+`memory` says how much is resident; `train` trains ACT.
 """
 
 from __future__ import annotations
@@ -172,6 +173,24 @@ def measure(take: Take, seconds: float, warm: int) -> dict[str, float]:
     return {"per_s": taken / spent, "cpu_ms": (time.process_time() - cpu) / max(taken, 1) * 1e3}
 
 
+def quality(data: Any, content: Any, *, small: bool) -> dict[str, float]:
+    """Hold images against those that were drawn: peak signal-to-noise ratio in dB."""
+    make = import_module("_loader_content")
+    scene, errors = make.Scene(content), []
+    for index in range(0, len(data), max(1, len(data) // 40)):
+        episode, step = divmod(index, content.steps)
+        for number, camera in enumerate(content.names):
+            drawn = scene.image(episode, step, number)
+            drawn = make.scaled(drawn) if small else drawn
+            item = data[index]
+            image = item.get(f"image.{camera}", item.get(f"observation.images.{camera}"))
+            shown = np.asarray(image)[-1]  # the latest of the window
+            if shown.dtype != np.uint8:
+                shown = shown.transpose(1, 2, 0) * 255.0
+            errors.append(np.mean((shown.astype(np.float64) - drawn) ** 2))
+    return {"psnr_db": float(10 * np.log10(255**2 / np.mean(errors)))}
+
+
 def drop_cache(folder: Path) -> None:
     """Ask the system to forget what it has of the files below a folder."""
     for path in folder.rglob("*"):
@@ -244,6 +263,10 @@ def serve(side: Ours | Lerobot) -> None:
         elif asked["do"] == "measure":
             warm = 3 if mode == "direct" else 2 * int(mode.removeprefix("loader_"))
             found = measure(takes[case, mode], asked["seconds"], warm)
+        elif asked["do"] == "quality":
+            make = import_module("_loader_content")
+            content = make.Content(**asked["content"])
+            found = quality(side.data(case)[0], content, small=case == "proxy")
         elif asked["do"] == "close":
             takes.pop((case, mode))
         elif asked["do"] == "drop":

@@ -12,9 +12,10 @@ one a core, which is the default, they wait for each other, and the fewer cores 
 thread always.
 
 Our images are uint8, lerobot's float32, as each gives them; `training` trains lerobot's ACT on the
-very same items from both. Proxies are images of 224x224: ours cached and drawn in local order,
-lerobot's recorded at that size and drawn at random. `cold` is with 640x480 images after the system
-was asked to forget the files.
+very same items from both. `psnr_db` says how near the images of each come to those that were drawn
+(lerobot encodes with crf 30, we with 23). Proxies are images of 224x224: ours cached and drawn in
+local order, lerobot's recorded at that size and drawn at random. `cold` is with 640x480 images
+after the system was asked to forget the files.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def run(*, quick: bool, seed: int) -> Figures:
         found["windows_per_s"] = _measured(root, sides, repeats, seconds)
         found["cold"] = _cold(root, sides, 1 if quick else 3, seconds)
         found["open_s"], found["resident_mb"] = _opened(root, sides, seconds)
+        found["psnr_db"] = _quality(root, sides[:2], found.pop("drawn"))
         if not peers:
             return {"lerobot": f"is not installed, so this is our side alone; {HOW}", **found}
         found["training"] = _trained(root, sides[:2], 3 if quick else 10)
@@ -97,7 +99,7 @@ def _record(root: Path, *, peer: bool, quick: bool, seed: int) -> Figures:
         name: f"{c.episodes} episodes of {c.steps} steps, {c.cameras} cameras, {c.width}x{c.height}"
         for name, c in contents.items()
     }
-    return {**said, "bytes_on_disk": sizes}
+    return {**said, "bytes_on_disk": sizes, "drawn": asdict(contents["content"])}
 
 
 def _measured(root: Path, sides: Sequence[str], repeats: int, seconds: float) -> Figures:
@@ -150,6 +152,17 @@ def _opened(root: Path, sides: Sequence[str], seconds: float) -> tuple[Figures, 
             ask(do="measure", case="full_size", mode="direct", seconds=seconds)
             resident[side] = round(ask(do="memory")["resident_mb"])
     return opened, resident
+
+
+def _quality(root: Path, sides: Sequence[str], content: Figures) -> Figures:
+    """Hold the images of both sides against those that were drawn."""
+    found: Figures = {}
+    for side in sides:
+        with _side(side, root) as ask:
+            for case in ("full_size", "proxy"):
+                answer = ask(do="quality", case=case, content=content)
+                found.setdefault(case, {})[side] = round(answer["psnr_db"], 2)
+    return found
 
 
 def _trained(root: Path, sides: Sequence[str], steps: int) -> Figures:
