@@ -1,4 +1,4 @@
-"""Look through an HDF5 file in a process of its own, which a damaged file may end."""
+"""Look through a foreign HDF5 file in a process that may end, before `hdf5` opens it."""
 
 from __future__ import annotations
 
