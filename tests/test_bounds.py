@@ -9,14 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from demos.errors import ImportFailed, SchemaMismatch
-from demos.formats import held, parquet, ros_bags, tf_example
+from demos.formats import hdf5, held, parquet, ros_bags, tf_example
 from demos.formats.files import MOST_JSON_BYTES, json_lines, json_value, plain_json
+from demos.formats.hdf5_episode import rows_of
+from demos.formats.notes import Notes
 from demos.formats.pictures import write_pictures
 from demos.model import MappingFile
 from demos.model.bulk import give_back, in_a_file, slabs
@@ -187,6 +190,7 @@ def test_a_record_of_very_many_empty_texts_is_refused() -> None:
 _PUBLISH = """
 import json, sys
 from pathlib import Path
+import h5py
 import numpy as np
 from demos.model import Draft, Facts, Session, Stream, StreamInfo
 from demos.provenance import made_by, new_id, now
@@ -222,3 +226,19 @@ def test_more_depth_than_memory_is_published(container: str, tmp_path: Path) -> 
     )
 
     assert json.loads(told.stdout) < 200
+
+
+def test_a_table_is_wide_however_many_axes_it_has(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as made:
+        made["wide"] = np.zeros((8, 30_000, 3), np.int8)
+        made["usual"] = np.zeros((8, 2, 3), np.int8)
+    notes = Notes()
+
+    with hdf5.opened(tmp_path / "x.h5") as file:
+        wide = rows_of(file, "wide", 8, "steps", notes)
+        usual = rows_of(file, "usual", 8, "steps", notes)
+
+    assert wide is None
+    assert "90,000 columns" in notes.missing[0]
+    assert usual is not None
+    assert usual.shape == (8, 2, 3)

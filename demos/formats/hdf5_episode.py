@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -182,7 +183,12 @@ def same_length(found: Iterable[tuple[str, int]]) -> int:
 
 def rows_of(file: Any, place: str, count: int, noun: str, notes: Notes) -> npt.NDArray[Any] | None:
     """Read a table of at least `count` rows: (rows, ...); None, and a note, where it has fewer."""
+    from demos.formats import held
+
     try:
+        shape = hdf5.dataset(file, place).shape
+        held.few_columns(place, math.prod(shape[1:]))  # however many axes: no images are here
+        held.bounded(place, 8 * math.prod(shape))
         table = hdf5.array(file, place)
         if table.ndim == 0 or len(table) < count or not table.size:
             raise ImportFailed(f"{table.shape} values for {count} {noun}").with_hint(

@@ -193,7 +193,7 @@ def filled(template: str, **values: int | str) -> str:
 
     path = _TEMPLATE_FIELD.sub(put, template)
     parts = PurePosixPath(path).parts
-    if "{" in path or "}" in path or "\0" in path or ".." in parts or path.startswith("/"):
+    if not parts or set(path) & set("{}\0") or ".." in parts or path.startswith("/"):
         raise _bad_template(template)
     return path
 

@@ -263,9 +263,11 @@ class RosBag:
                 self.broken.append(f"{self.path.name} breaks off after {count} messages: {reason}")
                 return
             count += 1
-            if 0 <= log_ns < _LATEST_NS:
+            # SQLite keeps any kind of value in any column
+            if isinstance(log_ns, int) and 0 <= log_ns < _LATEST_NS:
                 topic = topics[connection.topic, connection.msgtype]
-                yield Message(topic, log_ns, 0, bytes(data))
+                content = b"" if isinstance(data, str | int | float | None) else bytes(data)
+                yield Message(topic, log_ns, 0, content)
 
     def _topic(self, connection: Any) -> Topic:
         encoding = "ros1" if self.ros1 else connection.ext.serialization_format

@@ -95,7 +95,7 @@ def read_steps(table: Any, fps: float) -> Steps:
             elif values.size == 0 and len(values):
                 lost[name] = "it has no values"
             elif name in KEYS:
-                keys[name] = values.reshape(len(values), math.prod(values.shape[1:]))[:, 0]
+                keys[name] = values.reshape(len(values), math.prod(values.shape[1:]))[:, :1].ravel()
                 if name in ("frame_index", "index") and not counts_on(name, keys[name]):
                     kept[name] = values  # it says which rows are gone
             else:
